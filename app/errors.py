@@ -1,0 +1,125 @@
+"""Every error this service raises on purpose.
+
+    PEToolError
+    ├── RequestError                the caller's mistake: 4xx
+    │   ├── MalformedRequest        400  not JSON, or not readable at all
+    │   ├── Unauthenticated         401  no key, or one that is not valid
+    │   ├── Forbidden               403  a valid key without the scope
+    │   ├── NotFound                404  no such tool, call, user or interaction
+    │   ├── Conflict                409  the service's state does not allow it
+    │   │   └── EmptyCatalogue      409  there is no tool to call yet
+    │   ├── BodyTooLarge            413
+    │   ├── InvalidRequest          422  readable, but its content is not acceptable
+    │   │   └── UnknownTools        422  names that are not in the catalogue
+    │   └── RateLimited             429  (retry_after)
+    ├── Unavailable                 503  (retry_after) a part the service needs is away
+    │   └── ModelUnavailable        503  no engine answers, and the caller wants no degraded answer
+    ├── DocumentError               one tool document that cannot be imported, with the reason
+    └── SetupError                  the operator's: settings, files, data directory
+
+`status` and `type` are the HTTP status and the stable problem type (RFC 9457) of the class; `extra` holds
+members that the problem document carries beside `detail`.
+"""
+
+from typing import Any, ClassVar
+
+
+class PEToolError(Exception):
+    """Base of all of them. `detail` says what is wrong and what to do about it."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, retry_after: int | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+        """Seconds after which trying again makes sense, where it does."""
+        self.extra = extra
+
+
+class RequestError(PEToolError):
+    status = 400
+    type = "bad-request"
+    title = "Bad request"
+
+
+class MalformedRequest(RequestError):
+    type = "malformed-request"
+    title = "Malformed request"
+
+
+class Unauthenticated(RequestError):
+    status = 401
+    type = "unauthenticated"
+    title = "A valid API key is needed"
+
+
+class Forbidden(RequestError):
+    status = 403
+    type = "forbidden"
+    title = "This API key may not do that"
+
+
+class NotFound(RequestError):
+    status = 404
+    type = "not-found"
+    title = "Not found"
+
+
+class Conflict(RequestError):
+    status = 409
+    type = "conflict"
+    title = "Conflict"
+
+
+class EmptyCatalogue(Conflict):
+    type = "empty-catalogue"
+    title = "The catalogue has no tools"
+
+
+class BodyTooLarge(RequestError):
+    status = 413
+    type = "body-too-large"
+    title = "Request body too large"
+
+
+class InvalidRequest(RequestError):
+    status = 422
+    type = "invalid-request"
+    title = "Invalid request"
+
+
+class UnknownTools(InvalidRequest):
+    type = "unknown-tools"
+    title = "Unknown tools"
+
+
+class RateLimited(RequestError):
+    status = 429
+    type = "rate-limited"
+    title = "Too many requests"
+
+
+class Unavailable(PEToolError):
+    status = 503
+    type = "unavailable"
+    title = "Temporarily unavailable"
+
+
+class ModelUnavailable(Unavailable):
+    type = "model-unavailable"
+    title = "No model can answer"
+
+
+class DocumentError(PEToolError):
+    """One tool document that cannot be imported; `detail` is the reason that is shown to the importer."""
+
+    status = 422
+    type = "invalid-document"
+    title = "Invalid tool document"
+
+
+class SetupError(PEToolError):
+    """Something the operator has to put right before the service can run."""
