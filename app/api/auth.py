@@ -1,0 +1,60 @@
+"""Who is calling, and whether they may."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from app.api.state import services
+from app.errors import Forbidden, Unauthenticated
+from app.services.keys import Scope
+
+# For the OpenAPI document; the header itself is read below.
+_bearer = HTTPBearer(auto_error=False, description="An API key, from `petool keys create`.")
+
+
+@dataclass(frozen=True)
+class Principal:
+    id: str
+    scope: Scope
+
+
+async def authenticate(request: Request) -> Principal:
+    """Raises `Unauthenticated`, or `RateLimited` for a key that asks too often."""
+    state = request.scope.setdefault("state", {})
+    known: Principal | None = state.get("principal")
+    if known is not None:
+        return known
+    principal = await _identify(request)
+    await services(request).rate_limits.count(principal.id)
+    state["principal"] = principal
+    return principal
+
+
+async def _identify(request: Request) -> Principal:
+    if not services(request).keys_needed:
+        return Principal("demo", Scope.ADMIN)
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not key.strip():
+        raise Unauthenticated(
+            "Send an API key in the header `Authorization: Bearer …`; `petool keys create` makes one."
+        )
+    stored = await services(request).keys.authenticate(key.strip())
+    if stored is None:
+        raise Unauthenticated("This API key is not known, or it was revoked; `petool keys list` shows the valid ones.")
+    return Principal(f"key:{stored.id}", Scope(stored.scope))
+
+
+async def _client(request: Request, _: Annotated[object, Security(_bearer)]) -> Principal:
+    return await authenticate(request)
+
+
+async def _admin(principal: Annotated[Principal, Depends(_client)]) -> Principal:
+    if principal.scope is not Scope.ADMIN:
+        raise Forbidden("This needs a key with the scope `admin`: petool keys create --scope admin.")
+    return principal
+
+
+Client = Depends(_client)
+Admin = Depends(_admin)

@@ -1,0 +1,64 @@
+"""`Idempotency-Key` on POSTs that write: a retry gets the first answer, and nothing happens twice."""
+
+import hashlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+
+from app.api.auth import authenticate
+from app.api.requests import StrictRequest, StrictRoute
+from app.api.state import services
+from app.errors import InvalidRequest
+
+HEADER = "Idempotency-Key"
+_MAX_LENGTH = 255
+
+
+class IdempotentRoute(StrictRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def idempotent(request: Request) -> Response:
+            key = request.headers.get(HEADER)
+            if key is None:
+                return await handle(request)
+            if not 0 < len(key) <= _MAX_LENGTH:
+                raise InvalidRequest(f"{HEADER} has 1 to {_MAX_LENGTH} characters; a UUID is a good choice.")
+            # The body can be read once only: the handler gets the same request object's stored body.
+            request = StrictRequest(request.scope, request.receive)
+            return await _once(request, key, handle)
+
+        return idempotent
+
+
+async def _once(request: Request, key: str, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
+    owner = (await authenticate(request)).id
+    body = await request.body()
+    fingerprint = hashlib.sha256(b"\n".join([request.url.path.encode(), body])).digest()
+    store = services(request).idempotency
+    answer = await store.claim(owner, key, fingerprint, request.path_params.get("user_id"))
+    if answer is not None:
+        return Response(
+            answer.body,
+            status_code=answer.status,
+            media_type="application/json",
+            headers={"Idempotency-Replayed": "true"},
+        )
+    try:
+        response = await handle(_with_body(request, body))
+    except BaseException:
+        # An error is not an answer to keep: the retry shall try again.
+        await store.release(owner, key)
+        raise
+    content = bytes(response.body)
+    await store.complete(owner, key, response.status_code, content, orjson.loads(content).get("user_id"))
+    return response
+
+
+def _with_body(request: Request, body: bytes) -> Request:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request(request.scope, receive)

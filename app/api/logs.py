@@ -1,0 +1,23 @@
+"""Structured logs: one JSON object a line. Texts of users stay out of them unless the settings ask for them."""
+
+import logging
+import sys
+
+import structlog
+
+log = structlog.get_logger("petool")
+
+
+def configure(level: str) -> None:
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,96 @@
+"""Around every request: its id, the limit on its body, its metrics and its line in the log."""
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.logs import log
+from app.api.metrics import Metrics
+from app.api.problems import of_error
+from app.errors import BodyTooLarge
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_IMPORTS = re.compile(r"/tools|/users/[^/]+/history")
+
+
+class RequestContext:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, max_body: int, max_import_body: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._max_body = max_body
+        self._max_import_body = max_import_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        # Somebody else's id is kept only if it cannot upset a log.
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        limit = self._max_import_body if _IMPORTS.fullmatch(scope["path"]) else self._max_body
+        try:
+            if _declared_length(headers) > limit:
+                await of_error(_too_large(limit))(scope, receive, send_with_id)
+            else:
+                await self._app(scope, _limited(receive, limit), send_with_id)
+        finally:
+            self._finish(scope, status, time.perf_counter() - started)
+
+    def _finish(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.request(scope["method"], route, status, seconds)
+        log.info(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            milliseconds=round(seconds * 1000, 2),
+        )
+
+
+def _declared_length(headers: Headers) -> int:
+    declared = headers.get("content-length", "")
+    return int(declared) if declared.isdecimal() else 0
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The body is larger than {limit} bytes. Send it in parts, or raise PETOOL_MAX_BODY_BYTES or "
+        "PETOOL_MAX_IMPORT_BODY_BYTES.",
+        limit_bytes=limit,
+    )
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """A chunked body tells no length: count it as it comes."""
+    received = 0
+
+    async def receive_counted() -> Message:
+        nonlocal received
+        message = await receive()
+        if message["type"] == "http.request":
+            received += len(message.get("body", b""))
+            if received > limit:
+                # FastAPI lets only this kind of exception through while it reads a body.
+                raise HTTPException(413, _too_large(limit).detail)
+        return message
+
+    return receive_counted

@@ -1,0 +1,124 @@
+"""Every error as problem+json (RFC 9457)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app.api.logs import log
+from app.api.schemas.common import Problem
+from app.errors import PEToolError
+
+_TITLES = {
+    400: ("bad-request", "Bad request"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "Method not allowed"),
+    413: ("body-too-large", "Request body too large"),
+    415: ("unsupported-media-type", "Unsupported media type"),
+}
+_SHOWN_ERRORS = 20
+
+
+def problem(
+    status: int, type_: str, title: str, detail: str, *, retry_after: int | None = None, **extra: Any
+) -> Response:
+    body = {
+        "type": f"urn:petool:problem:{type_}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        **extra,
+    }
+    headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(
+        # Input that is shown back may hold what JSON has no form for; then its text is shown.
+        orjson.dumps(body, default=str),
+        status_code=status,
+        headers=headers,
+        media_type="application/problem+json",
+    )
+
+
+def of_error(error: PEToolError) -> Response:
+    return problem(error.status, error.type, error.title, error.detail, retry_after=error.retry_after, **error.extra)
+
+
+async def _known_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PEToolError)
+    if error.status >= 500:
+        log.warning("request_failed", path=request.url.path, problem=error.type, cause=repr(error.__cause__))
+    return of_error(error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    type_, title = _TITLES.get(error.status_code, ("error", "Error"))
+    detail = str(error.detail)
+    if error.status_code == 404:
+        detail = f"There is nothing at {request.method} {request.url.path}; /docs lists what there is."
+    response = problem(error.status_code, type_, title, detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = error.errors()
+    if errors and errors[0]["type"] == "json_invalid":
+        reason = errors[0]["ctx"]["error"]
+        return problem(
+            400, "malformed-request", "Malformed request", f"The body is not valid JSON: {reason}.",
+            position=errors[0]["loc"][-1],
+        )  # fmt: skip
+    if isinstance(error.body, bytes) and error.body:
+        return problem(
+            415, "unsupported-media-type", "Unsupported media type",
+            "The body has to be JSON; send it with the header Content-Type: application/json.",
+        )  # fmt: skip
+    return problem(
+        422, "invalid-request", "Invalid request", explain(errors),
+        errors=[
+            {"location": [_printable(part) for part in item["loc"]], "reason": item["msg"]}
+            for item in errors[:_SHOWN_ERRORS]
+        ],
+    )  # fmt: skip
+
+
+def explain(errors: Sequence[Any]) -> str:
+    """Pydantic's errors in a line: where, and what is wrong."""
+    lines = [f"{'.'.join(str(_printable(part)) for part in item['loc'])}: {item['msg']}" for item in errors[:3]]
+    more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
+    return "; ".join(lines) + more
+
+
+def _printable(part: int | str) -> int | str:
+    return part if isinstance(part, int) else part.encode("utf-8", "replace").decode()
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("unexpected_error", path=request.url.path, exc_info=error)
+    return problem(500, "internal-error", "Internal error", "Something failed that should not have. It was logged.")
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(PEToolError, _known_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: these statuses are problems."""
+    return {
+        status: {
+            "description": _TITLES.get(status, ("", "Problem"))[1],
+            "model": Problem,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }

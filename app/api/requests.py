@@ -1,0 +1,84 @@
+"""Reading JSON strictly: what PostgreSQL could not store is refused here, once, for every route."""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+_MAX_DEPTH = 200
+
+
+class StrictRequest(Request):
+    async def json(self) -> Any:
+        """Raises `json.JSONDecodeError`, which becomes a 400, also for NaN, NUL, lone surrogates, deep nesting."""
+        if not hasattr(self, "_json"):
+            self._json = parse_json(await self.body())
+        return self._json
+
+
+def parse_json(body: bytes) -> Any:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise json.JSONDecodeError("not UTF-8", "", error.start) from None
+
+    def refuse_constant(name: str) -> NoReturn:
+        raise json.JSONDecodeError(f"{name} is not JSON", "", max(text.find(name), 0))
+
+    try:
+        value = json.loads(text, parse_constant=refuse_constant)
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError):
+            raise
+        raise json.JSONDecodeError("a number with too many digits", "", 0) from None
+    # Looking at every string costs; only a body that has such an escape at all is looked through.
+    if "\\u" in text and not _storable(value):
+        raise json.JSONDecodeError("it holds a NUL character or half of a surrogate pair", "", 0)
+    if text.count("[") + text.count("{") > _MAX_DEPTH and _too_deep(value):
+        raise json.JSONDecodeError("nested too deeply", "", 0)
+    return value
+
+
+def _storable(value: Any) -> bool:
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            if "\x00" in item or (not item.isascii() and any("\ud800" <= c <= "\udfff" for c in item)):
+                return False
+        elif isinstance(item, dict):
+            pending.extend(item.keys())
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return True
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return True
+
+
+class StrictRoute(APIRoute):
+    """Hands the endpoint a `StrictRequest`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return strict

@@ -1,0 +1,222 @@
+"""A tool's parameters, filled from an instruction without a model."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from app.calling.extraction.clauses import clause_spans
+from app.calling.extraction.dates import Moment
+from app.calling.extraction.mentioned import listed, member_candidates, switch_candidate, takes_list
+from app.calling.extraction.mentions import address_spans, comma_places, cued_spans, place_spans, proper_spans
+from app.calling.extraction.profile import Profile, profile_of
+from app.calling.extraction.scoring import OPTIONAL_THRESHOLD, REQUIRED_THRESHOLD, score, span_role
+from app.calling.extraction.spans import Span, is_clock, named_spans, quoted_spans, typed_spans
+from app.calling.extraction.text import Text, name_words, stem
+from app.calling.extraction.topic import sentence_relevance, topic_span
+from app.calling.extraction.values import fitting, value_of
+from app.domain import Json, Parameter, Tool
+
+_TOPICAL = frozenset(("query", "text", "name", "string", "place"))
+_PARTS_OF_A_DATE = frozenset(("year", "month", "day"))
+_SOURCES = {"proper": "name", "capitals": "name", "word": "cue", "clause": "cue", "latitude": "coordinate", "longitude": "coordinate"}
+
+
+@dataclass(frozen=True)
+class Extraction:
+    parameters: dict[str, Json]
+    """Every value is valid under its parameter's schema."""
+    missing: tuple[str, ...]
+    """Required parameters for which neither the instruction nor the document has a value."""
+    sources: dict[str, str]
+    """How each value was found: quoted, number, date, name, cue, member, switch, topic, default, or a kind of span."""
+
+
+@dataclass(slots=True)
+class _Wanted:
+    parameter: Parameter
+    profile: Profile
+
+    @property
+    def threshold(self) -> float:
+        return REQUIRED_THRESHOLD if self.parameter.required else OPTIONAL_THRESHOLD
+
+
+@dataclass(slots=True)
+class _Offer:
+    score: float
+    wanted: _Wanted
+    span: Span
+    value: Json
+
+
+@dataclass(slots=True)
+class _Filled:
+    values: dict[str, Json] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    spans: list[tuple[Span, str]] = field(default_factory=list)
+
+    def free(self, span: Span, kind: str) -> bool:
+        """A piece of text serves one parameter; only a date may give its year, month and day to three."""
+        for used, by in self.spans:
+            if used.overlaps(span) and not (kind in _PARTS_OF_A_DATE and by in _PARTS_OF_A_DATE and kind != by):
+                return False
+        return True
+
+    def put(self, offer: _Offer) -> None:
+        name = offer.wanted.parameter.name
+        self.values[name] = offer.value
+        self.sources[name] = _SOURCES.get(offer.span.kind, offer.span.kind)
+        self.spans.append((offer.span, offer.wanted.profile.kind))
+
+
+def extract_parameters(instruction: str, tool: Tool, *, now: datetime) -> Extraction:
+    """Fills the tool's parameters from the instruction; relative dates are read at `now`.
+
+    Optional parameters get a value only where the instruction states one; required ones fall back on the document's
+    default. Deterministic, linear in the instruction, and without errors for any input.
+    """
+    filled = _Filled()
+    if tool.parameters and instruction.strip():
+        wanted = [_Wanted(parameter, profile_of(parameter)) for parameter in tool.parameters]
+        _fill(Text(instruction), wanted, filled, tool, now)
+    missing = []
+    for parameter in tool.parameters:
+        if parameter.required and parameter.name not in filled.values:
+            default = fitting(parameter, parameter.default)
+            if default is None:
+                missing.append(parameter.name)
+            else:
+                filled.values[parameter.name] = default
+                filled.sources[parameter.name] = "default"
+    order = [parameter.name for parameter in tool.parameters if parameter.name in filled.values]
+    return Extraction({name: filled.values[name] for name in order}, tuple(missing), {name: filled.sources[name] for name in order})
+
+
+def _fill(text: Text, wanted: list[_Wanted], filled: _Filled, tool: Tool, now: datetime) -> None:
+    tool_stems = _tool_stems(tool)
+    relevance = sentence_relevance(text, tool_stems)
+    spans = _spans(text, now)
+    offers = [*_span_offers(text, wanted, spans, tool_stems, relevance), *_mentioned_offers(text, wanted, spans, relevance)]
+    offers.sort(key=lambda offer: (-offer.score, offer.span.start, offer.span.end))
+    for offer in offers:
+        if offer.wanted.parameter.name not in filled.values and filled.free(offer.span, offer.wanted.profile.kind):
+            _extend(text, offer, spans)
+            filled.put(offer)
+    _fill_topics(text, wanted, filled, tool_stems, relevance)
+
+
+def _tool_stems(tool: Tool) -> frozenset[str]:
+    parts = [tool.api, tool.provider, tool.category]
+    split = [word for part in parts for word in name_words(part)]
+    whole = [word.strip("()[],:-").lower() for part in parts for word in part[:200].split()]
+    return frozenset(stem(word) for word in (*split, *whole) if len(word) > 2)
+
+
+def _spans(text: Text, now: datetime) -> list[Span]:
+    quoted = quoted_spans(text)
+    typed = typed_spans(text, now, quoted)
+    named = named_spans(text)
+    spans = [*quoted, *typed, *named, *address_spans(text), *place_spans(text)]
+    proper = proper_spans(text, [*quoted, *typed])
+    spans += [*proper, *comma_places(text, [*named, *proper]), *clause_spans(text)]
+    _join_clocks(spans)
+    return spans
+
+
+def _join_clocks(spans: list[Span]) -> None:
+    """Gives a date the time of day that stands beside it: tomorrow at 3pm."""
+    clocks = [span for span in spans if is_clock(span.value)]
+    for span in spans if clocks else ():
+        if isinstance(span.value, Moment) and span.value.clock is None:
+            after = [clock for clock in clocks if 0 < clock.first - span.last <= 3]
+            before = [clock for clock in clocks if 0 < span.first - clock.last <= 3]
+            if after or before:
+                span.value = replace(span.value, clock=(after[:1] or before[-1:])[0].value)
+
+
+def _span_offers(
+    text: Text, wanted: list[_Wanted], spans: list[Span], tool_stems: frozenset[str], relevance: list[float]
+) -> Iterator[_Offer]:
+    hints = _order_hints(text, spans)
+    required = [each for each in wanted if each.parameter.required]
+    alone = required[0] if len(required) == 1 else None
+    for each in wanted:
+        for span in spans:
+            worth = score(text, each.profile, span, tool_stems)
+            if worth < 0:
+                continue
+            if each is alone and span.kind in ("proper", "capitals"):
+                worth += 8.0
+            if each.profile.role and (hint := hints.get(id(span))):
+                worth += 14.0 if hint == each.profile.role else -14.0
+            worth += 5.0 * relevance[text.tokens[span.first].sentence] - 5.0
+            if worth >= each.threshold:
+                value = value_of(each.parameter, each.profile, span)
+                if value is not None:
+                    yield _Offer(worth, each, span, value)
+
+
+def _order_hints(text: Text, spans: list[Span]) -> dict[int, str]:
+    """Of two dates, currencies or places without words that say so, the first is the start, the second the end."""
+    groups: defaultdict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        if span.kind in ("date", "currency", "latitude", "longitude", "language", "proper", "capitals", "time"):
+            groups[span.kind].append(span)
+    hints: dict[int, str] = {}
+    for group in groups.values():
+        distinct = sorted(group, key=lambda span: span.start)
+        if len(distinct) >= 2 and not any(span_role(text, span) == "start" for span in distinct[1:]):
+            hints[id(distinct[0])] = "start"
+            hints.update((id(span), "end") for span in distinct[1:])
+    return hints
+
+
+def _mentioned_offers(text: Text, wanted: list[_Wanted], spans: list[Span], relevance: list[float]) -> Iterator[_Offer]:
+    positions: defaultdict[str, list[int]] = defaultdict(list)
+    for index, token in enumerate(text.tokens):
+        positions[token.stem].append(index)
+    strong = [span for span in spans if span.kind not in ("proper", "capitals", "clause", "country", "language", "currency", "state", "address")]
+    for each in wanted:
+        found: list[tuple[float, Span, Json]] = list(member_candidates(text, each.profile, positions))
+        if each.profile.kind == "boolean":
+            switch = switch_candidate(text, each.profile, positions)
+            found += [switch] if switch else []
+        for worth, span in cued_spans(text, each.profile, strong, positions):
+            found.append((worth, span, value_of(each.parameter, each.profile, span)))
+        for worth, span, value in found:
+            worth += 5.0 * relevance[text.tokens[span.first].sentence] - 5.0
+            if worth >= each.threshold and (value := fitting(each.parameter, value)) is not None:
+                yield _Offer(worth, each, span, value)
+
+
+def _extend(text: Text, offer: _Offer, spans: list[Span]) -> None:
+    """Makes the value the whole list where the parameter takes one and the instruction has one."""
+    if not takes_list(offer.wanted.profile) or offer.span not in spans:
+        return
+    group = listed(text, spans, offer.span)
+    if len(group) < 2:
+        return
+    single = [value_of(offer.wanted.parameter, offer.wanted.profile, span) for span in group]
+    values = [value for value in single if value is not None]
+    joined: Json = [item for value in values for item in value] if offer.wanted.profile.json_type == "array" else ",".join(map(str, values))
+    if fitting(offer.wanted.parameter, joined) is not None:
+        offer.value = joined
+        offer.span = replace(offer.span, start=group[0].start, end=group[-1].end, first=group[0].first, last=group[-1].last)
+
+
+def _fill_topics(text: Text, wanted: list[_Wanted], filled: _Filled, tool_stems: frozenset[str], relevance: list[float]) -> None:
+    """Gives one parameter without a value what the instruction is about: the query, else a required name or the like."""
+    open_ = [each for each in wanted if each.parameter.name not in filled.values and each.profile.kind in _TOPICAL and not each.profile.members]
+    required = sum(1 for each in wanted if each.parameter.required)
+    open_ = [each for each in open_ if each.profile.kind == "query" or (each.parameter.required and (each.profile.kind == "text" or required == 1))]
+    has_query = any(each.profile.kind in ("query", "text") for each in wanted if each.parameter.name in filled.values)
+    ranked = sorted(open_, key=lambda each: (each.profile.kind not in ("query", "text"), not each.parameter.required))
+    for each in ranked[:1]:
+        if has_query and not each.parameter.required:
+            return
+        span = topic_span(text, [used for used, _ in filled.spans], tool_stems, relevance)
+        value = None if span is None else value_of(each.parameter, each.profile, span)
+        if span is not None and value is not None:
+            filled.put(_Offer(0.0, each, span, value))
+

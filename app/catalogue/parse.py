@@ -1,0 +1,78 @@
+"""From the documents of an import to its tools, each document answered for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from app.catalogue import openai, openapi, rapidapi
+from app.catalogue.batch import ParsedBatch, Refusal, Rejection
+from app.catalogue.checks import check_depth, shown
+from app.catalogue.serialization import document_hash
+from app.domain import Json, Tool, ToolSource
+from app.errors import DocumentError
+
+
+def detect_format(raw: Json) -> ToolSource:
+    """The format that a document's own fields show. Raises DocumentError where they show none."""
+    if isinstance(raw, Mapping):
+        if "openapi" in raw or "swagger" in raw:
+            return ToolSource.OPENAPI
+        if "api_list" in raw or "api_name" in raw or "tool_name" in raw:
+            return ToolSource.RAPIDAPI
+        if "function" in raw or raw.get("type") == "function" or ("name" in raw and "parameters" in raw):
+            return ToolSource.OPENAI
+    raise DocumentError(
+        "neither a RapidAPI document (tool_name, api_name), nor an OpenAI tool (function), nor an OpenAPI "
+        "document (openapi)"
+    )
+
+
+def parse(format: ToolSource | None, documents: Sequence[Json]) -> ParsedBatch:  # noqa: A002
+    """The tools of the documents, in order. Whatever JSON comes in, nothing is raised.
+
+    `format` None finds out each document's own. Of two documents with one name and other content the second
+    is rejected; if it says the same, it only counts as a duplicate.
+    """
+    batch = _Batch()
+    for index, raw in enumerate(documents):
+        for result in _results(format, raw):
+            batch.add(index, result)
+    return ParsedBatch(tuple(batch.tools), tuple(batch.rejections), tuple(batch.duplicates))
+
+
+def _results(format: ToolSource | None, raw: Json) -> Iterator[Tool | Refusal]:  # noqa: A002
+    try:
+        check_depth(raw)
+        source = detect_format(raw) if format is None else format
+    except DocumentError as error:
+        yield Refusal("", error.detail)
+        return
+    importers = {
+        ToolSource.RAPIDAPI: rapidapi.parse_documents,
+        ToolSource.OPENAI: openai.parse_documents,
+        ToolSource.OPENAPI: openapi.parse_documents,
+    }
+    yield from importers[source](raw)
+
+
+class _Batch:
+    def __init__(self) -> None:
+        self.tools: list[tuple[int, Tool]] = []
+        self.rejections: list[Rejection] = []
+        self.duplicates: list[tuple[int, str]] = []
+        self._seen: dict[str, tuple[int, str]] = {}
+
+    def add(self, index: int, result: Tool | Refusal) -> None:
+        if isinstance(result, Refusal):
+            self._reject(index, result.name, result.reason)
+            return
+        content = document_hash(result)
+        first, known = self._seen.setdefault(result.name, (index, ""))
+        if not known:
+            self._seen[result.name] = (index, content)
+            self.tools.append((index, result))
+        elif known == content:
+            self.duplicates.append((index, result.name))
+        else:
+            self._reject(index, result.name, f"same name as document #{first} in this import, with other content")
+
+    def _reject(self, index: int, name: str, reason: str) -> None:
+        self.rejections.append(Rejection(index, shown(name), shown(reason)))

@@ -1,0 +1,89 @@
+"""Settings, read once at start from the environment (prefix `PETOOL_`) and from `.env`."""
+
+import ipaddress
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, PostgresDsn, RedisDsn, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Every field is a line of `.env.example`, with the same default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PETOOL_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    # Where
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    data_dir: Path = Path(".petool")
+    """Holds the embedded PostgreSQL and the persisted tool index."""
+
+    # Store
+    database_url: PostgresDsn | None = None
+    """postgresql://user:password@host/database. Without it an embedded PostgreSQL runs in `data_dir`."""
+    database_pool_size: int = Field(default=10, ge=1, le=200)
+    database_timeout_seconds: float = Field(default=10.0, gt=0)
+    """For a connection from the pool, and for one statement."""
+    redis_url: RedisDsn | None = None
+    """Shared cache and rate limits, and tool-change events between replicas. Without it: in process."""
+
+    # Who may call
+    demo_mode: bool = False
+    """No API key needed; refused unless `host` is a loopback address."""
+    rate_limit: str = ""
+    """Requests per API key, such as `600/minute`; empty for none."""
+
+    # Tools
+    embedder: str = ""
+    """Path or hub name of a sentence-transformers model; empty for the packaged all-MiniLM-L6-v2."""
+    retrieval_width: int = Field(default=50, ge=10, le=500)
+    """Tools retrieved before the preference ranker reorders them."""
+    catalogue_poll_seconds: float = Field(default=1.0, gt=0)
+    """How soon a replica notices a tool change that no event told it of."""
+
+    # Limits
+    max_instruction_characters: int = Field(default=8000, ge=100)
+    max_body_bytes: int = Field(default=1 * MIB, ge=1024)
+    max_import_body_bytes: int = Field(default=64 * MIB, ge=1024)
+    """For `PUT /tools` and `POST /users/{user_id}/history`."""
+    max_history_interactions: int = Field(default=2000, ge=1)
+    """The most recent interactions of a user that a call takes into account."""
+    idempotency_hours: float = Field(default=24.0, gt=0)
+    """How long an answer is kept for its `Idempotency-Key`."""
+
+    # Watching it
+    log_level: str = "INFO"
+    log_texts: bool = False
+    """Whether instructions and parameters may appear in logs."""
+    otlp_endpoint: str = ""
+    """OpenTelemetry traces over HTTP go here; empty for none (needs the extra `otel`)."""
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("log_level is one of DEBUG, INFO, WARNING, ERROR")
+        return value.upper()
+
+    @model_validator(mode="after")
+    def _demo_is_local(self) -> Self:
+        if self.demo_mode and not is_loopback(self.host):
+            raise ValueError(
+                f"demo_mode needs no API keys, so it runs on a loopback address only, not on {self.host!r}. "
+                "Unset PETOOL_DEMO_MODE and create keys with `petool keys create`, or set PETOOL_HOST=127.0.0.1."
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

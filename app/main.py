@@ -1,0 +1,181 @@
+"""The one place that knows every part: settings in, a running application out."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from fastapi import FastAPI
+
+from app import __version__
+from app.api import logs, problems
+from app.api.metrics import Metrics
+from app.api.middleware import RequestContext
+from app.api.routes import health, tool_calls, tools, users
+from app.api.state import Services
+from app.config import Settings
+from app.db import migrate
+from app.db.database import Database
+from app.db.embedded import EmbeddedPostgres
+from app.errors import SetupError, Unavailable
+from app.retrieval.batching import BatchingEmbedder
+from app.retrieval.embedder import SentenceTransformerEmbedder
+from app.retrieval.preferences import PreferenceRanker
+from app.services.catalogue import CatalogueService
+from app.services.catalogue_events import CatalogueEvents
+from app.services.feedback import FeedbackService
+from app.services.health import HealthService
+from app.services.histories import HistoryService
+from app.services.idempotency import IdempotencyService
+from app.services.keys import KeyService
+from app.services.live_catalogue import LiveCatalogue, ToolEncoder
+from app.services.profiles import ProfileService
+from app.services.rate_limits import RateLimitService
+from app.services.tool_calls import ToolCallService
+
+_TIDY_SECONDS = 600.0
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The configured or the embedded PostgreSQL, migrated. Raises `SetupError`."""
+    async with AsyncExitStack() as stack:
+        if settings.database_url is not None:
+            url = "postgresql+asyncpg://" + str(settings.database_url).split("://", 1)[1]
+        else:
+            embedded = EmbeddedPostgres(settings.data_dir.resolve() / "postgres")
+            url = await asyncio.to_thread(embedded.start)
+            stack.push_async_callback(asyncio.to_thread, embedded.stop)
+        database = Database(
+            url, pool_size=settings.database_pool_size, timeout_seconds=settings.database_timeout_seconds
+        )
+        stack.push_async_callback(database.close)
+        try:
+            await migrate.upgrade(database)
+        except Unavailable as error:
+            raise SetupError(
+                "PostgreSQL does not answer. Check that it runs and that PETOOL_DATABASE_URL is right: "
+                f"{error.__cause__}"
+            ) from error
+        yield database
+
+
+@dataclass
+class Parts:
+    """The long-lived parts that the service and the command line share."""
+
+    database: Database
+    embedder: BatchingEmbedder
+    encoder: ToolEncoder
+    live: LiveCatalogue
+    events: CatalogueEvents
+    catalogue: CatalogueService
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Database, embedder and the current catalogue; closed in reverse order."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings))
+        embedder = await stack.enter_async_context(BatchingEmbedder(await asyncio.to_thread(_load, settings)))
+        encoder = ToolEncoder(embedder)
+        live = LiveCatalogue(database, encoder, settings.data_dir / "index")
+        events = CatalogueEvents(str(settings.redis_url) if settings.redis_url else None, live.notice)
+        stack.push_async_callback(events.close)
+        await live.refresh()
+        catalogue = CatalogueService(database, embedder, encoder, live, events.announce)
+        yield Parts(database, embedder, encoder, live, events, catalogue)
+
+
+def _load(settings: Settings) -> SentenceTransformerEmbedder:
+    try:
+        return SentenceTransformerEmbedder(settings.embedder or None)
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"The embedding model PETOOL_EMBEDDER={settings.embedder!r} cannot be loaded: {error}. "
+            "Give the path of a sentence-transformers model, or leave it empty for the packaged one."
+        ) from error
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Opens nothing: the application's lifespan does."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        logs.configure(settings.log_level)
+        async with open_parts(settings) as parts, asyncio.TaskGroup() as tasks:
+            services = _services(settings, parts, metrics)
+            running = [
+                tasks.create_task(parts.live.follow(settings.catalogue_poll_seconds)),
+                tasks.create_task(parts.events.listen()),
+                tasks.create_task(_every(_TIDY_SECONDS, services.idempotency.delete_expired)),
+            ]
+            yield {"services": services}
+            for task in running:
+                task.cancel()
+
+    app = FastAPI(
+        title="petool",
+        version=__version__,
+        summary="Personalized tool calling: the one call this user would want.",
+        lifespan=lifespan,
+        telemetry=_telemetry(settings),
+    )
+    problems.install(app)
+    app.add_middleware(
+        RequestContext,
+        metrics=metrics,
+        max_body=settings.max_body_bytes,
+        max_import_body=settings.max_import_body_bytes,
+    )
+    for router in (tool_calls.router, users.router, tools.router, health.router):
+        app.include_router(router)
+    return app
+
+
+def _services(settings: Settings, parts: Parts, metrics: Metrics) -> Services:
+    database, live = parts.database, parts.live
+    ranker = PreferenceRanker()
+    profiles = ProfileService(database, parts.encoder, ranker, max_interactions=settings.max_history_interactions)
+    return Services(
+        tool_calls=ToolCallService(
+            database,
+            live,
+            profiles,
+            parts.embedder,
+            parts.encoder,
+            ranker,
+            retrieval_width=settings.retrieval_width,
+            max_instruction_characters=settings.max_instruction_characters,
+        ),
+        feedback=FeedbackService(database),
+        histories=HistoryService(database),
+        catalogue=parts.catalogue,
+        keys=KeyService(database),
+        idempotency=IdempotencyService(database, timedelta(hours=settings.idempotency_hours)),
+        rate_limits=RateLimitService(settings.rate_limit, str(settings.redis_url) if settings.redis_url else None),
+        health=HealthService(database, live),
+        metrics=metrics,
+        keys_needed=not settings.demo_mode,
+    )
+
+
+async def _every(seconds: float, job: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        # While the database is away there is nothing to tidy.
+        with contextlib.suppress(Unavailable):
+            await job()
+        await asyncio.sleep(seconds)
+
+
+def _telemetry(settings: Settings) -> Any:
+    if not settings.otlp_endpoint:
+        return {"tracing": False, "metrics": False, "logs": False}
+    os.environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", settings.otlp_endpoint)
+    os.environ.setdefault("OTEL_SERVICE_NAME", "petool")
+    return {"auto_configure": True, "logs": False}

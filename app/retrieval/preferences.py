@@ -1,0 +1,212 @@
+"""The preference ranker: which of the tools that can do the job this user would want, and why.
+
+score(tool) = relevance(instruction, tool) + weight * preference(user, tool)
+
+The preference, -1 to 1, adds three kinds of evidence (docs/ranking.md): what became of this very tool, of its
+provider's other tools, and how near its attributes are to those of the tools in the history. An interaction
+counts positive or negative by its rating, and in `chronological` the more the later it is.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Candidate, Evidence, HistorySetting, Interaction, Rating, Tool
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RankerWeights:
+    """Defaults by judgement, checked on the demo data (`make bench-personalization`); to be fitted on PEToolBench."""
+
+    preference: float = 0.35
+    """Of a whole preference point against the relevance, whose range is 0 to 1."""
+    same_tool: float = 1.0
+    same_provider: float = 0.4
+    attributes: float = 0.7
+    attribute_scale: float = 0.06
+    """Difference of mean cosine similarity that counts as a clear one (tanh 1)."""
+    half_life: float = 0.2
+    """`chronological`: an interaction this share of the history older than another counts half as much."""
+    unrated: float = 0.5
+    """`rating_integrated`: use without a word is a weaker sign than a liking."""
+
+
+@dataclass(frozen=True)
+class ToolSignature:
+    """What of a tool the preference looks at."""
+
+    name: str
+    provider: str
+    attributes: Vector
+    """(d,), L2-normalised."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A user's history, condensed once for all the calls until it changes."""
+
+    setting: HistorySetting
+    """The one applied, never `auto`."""
+    interactions: tuple[Interaction, ...] = ()
+    providers: tuple[str, ...] = ()
+    """(n,): of each interaction's tool, normalised."""
+    weights: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(n,): the sign and strength of each interaction."""
+    attributes: Vector = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """(n, d)."""
+    direction: Vector | None = None
+    """(d,): the weighted mean of `attributes`; None without history."""
+    confidence: float = 0.0
+    by_tool: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Sum of weights and of their sizes, of the interactions with each tool."""
+    by_provider: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def applied_setting(asked: HistorySetting, interactions: Sequence[Interaction]) -> HistorySetting:
+    """`auto` is decided by what the history holds; an empty history is `none`."""
+    if not interactions or asked is HistorySetting.NONE:
+        return HistorySetting.NONE
+    if asked is not HistorySetting.AUTO:
+        return asked
+    ratings = {interaction.rating for interaction in interactions}
+    if Rating.DISLIKED in ratings:
+        return HistorySetting.RATING_INTEGRATED
+    # Without a dislike the order of time is what can tell a change of mind.
+    return HistorySetting.PREFERRED_ONLY if ratings == {Rating.LIKED} else HistorySetting.CHRONOLOGICAL
+
+
+class PreferenceRanker:
+    def __init__(self, weights: RankerWeights | None = None) -> None:
+        self._weights = weights or RankerWeights()
+
+    def profile(
+        self, setting: HistorySetting, interactions: Sequence[Interaction], signatures: Mapping[str, ToolSignature]
+    ) -> Profile:
+        """`interactions` oldest first; those whose tool has no signature do not count. `setting` may be `auto`."""
+        setting = applied_setting(setting, interactions)
+        if setting is HistorySetting.NONE:
+            return Profile(setting)
+        counted = [item for item in interactions if item.tool_call.tool_name in signatures]
+        if setting is HistorySetting.PREFERRED_ONLY:
+            counted = [item for item in counted if item.rating is not Rating.DISLIKED]
+        if not counted:
+            return Profile(HistorySetting.NONE)
+        weights = self._interaction_weights(setting, counted)
+        of = [signatures[item.tool_call.tool_name] for item in counted]
+        attributes = np.stack([signature.attributes for signature in of])
+        providers = tuple(_provider_key(signature.provider) for signature in of)
+        total = float(np.abs(weights).sum())
+        return Profile(
+            setting,
+            tuple(counted),
+            providers,
+            weights,
+            attributes,
+            direction=(weights @ attributes / total).astype(np.float32),
+            # A first interaction moves the choice less than a habit does.
+            confidence=total / (total + 1.0),
+            by_tool=_sums([signature.name for signature in of], weights),
+            by_provider=_sums(providers, weights),
+        )
+
+    def rank(
+        self, relevances: Sequence[float], tools: Sequence[Tool], attributes: Vector, profile: Profile
+    ) -> list[Candidate]:
+        """Best first. `attributes` (m, d): the tools' attribute vectors; `relevances` 0 to 1."""
+        if profile.direction is None:
+            preferences = np.zeros(len(tools), np.float32)
+        else:
+            preferences = self._preferences(relevances, tools, attributes, profile)
+        candidates = [
+            Candidate(tool, relevance + self._weights.preference * float(preference), relevance, float(preference))
+            for tool, relevance, preference in zip(tools, relevances, preferences, strict=True)
+        ]
+        return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.tool.name))
+
+    def evidence(
+        self, chosen: int, relevances: Sequence[float], tools: Sequence[Tool], attributes: Vector, profile: Profile,
+        limit: int = 5,
+    ) -> list[Evidence]:  # fmt: skip
+        """The interactions that moved the choice of `tools[chosen]` most, strongest first."""
+        if profile.direction is None or not tools:
+            return []
+        tool, weights = tools[chosen], profile.weights
+        contrast = attributes[chosen] - _centre(relevances, attributes)
+        share = self._weights.attributes * profile.confidence / self._weights.attribute_scale
+        near = share * weights * (profile.attributes @ contrast) / float(np.abs(weights).sum())
+        effects: list[Evidence] = []
+        for index, interaction in enumerate(profile.interactions):
+            effect, reason = float(near[index]), "similar_attributes"
+            direct, direct_reason = self._direct(tool, index, profile)
+            if direct_reason:
+                effect, reason = effect + direct, direct_reason
+            effects.append(Evidence(interaction, effect, reason))
+        effects.sort(key=lambda item: -abs(item.effect))
+        return [item for item in effects[:limit] if abs(item.effect) >= 0.005]
+
+    def _direct(self, tool: Tool, index: int, profile: Profile) -> tuple[float, str]:
+        """What one interaction adds because it is with this tool or this provider, and which of the two."""
+        weight = float(profile.weights[index])
+        own_size = profile.by_tool.get(tool.name, (0.0, 0.0))[1]
+        if profile.interactions[index].tool_call.tool_name == tool.name:
+            return self._weights.same_tool * weight / (own_size + 0.5), "same_tool"
+        provider = _provider_key(tool.provider)
+        if provider and profile.providers[index] == provider:
+            rest_size = profile.by_provider[provider][1] - own_size
+            return self._weights.same_provider * weight / (rest_size + 1.0), "same_provider"
+        return 0.0, ""
+
+    def _interaction_weights(self, setting: HistorySetting, interactions: Sequence[Interaction]) -> Vector:
+        count = len(interactions)
+        weights = np.ones(count, np.float32)
+        if setting is HistorySetting.PREFERRED_ONLY:
+            return weights
+        unrated = self._weights.unrated if setting is HistorySetting.RATING_INTEGRATED else 1.0
+        signs = {Rating.LIKED: 1.0, Rating.DISLIKED: -1.0, None: unrated}
+        weights *= np.array([signs[interaction.rating] for interaction in interactions], np.float32)
+        if setting is HistorySetting.CHRONOLOGICAL:
+            age = np.arange(count - 1, -1, -1) / max(count * self._weights.half_life, 1.0)
+            weights *= np.exp2(-age).astype(np.float32)
+        return weights
+
+    def _preferences(
+        self, relevances: Sequence[float], tools: Sequence[Tool], attributes: Vector, profile: Profile
+    ) -> Vector:
+        assert profile.direction is not None
+        contrast = (attributes - _centre(relevances, attributes)) @ profile.direction
+        preferences = (
+            self._weights.attributes * profile.confidence * np.tanh(contrast / self._weights.attribute_scale)
+        )
+        for index, tool in enumerate(tools):
+            own_sum, own_size = profile.by_tool.get(tool.name, (0.0, 0.0))
+            preferences[index] += self._weights.same_tool * own_sum / (own_size + 0.5)
+            if tool.provider:
+                all_sum, all_size = profile.by_provider.get(_provider_key(tool.provider), (0.0, 0.0))
+                rest_sum, rest_size = all_sum - own_sum, all_size - own_size
+                preferences[index] += self._weights.same_provider * rest_sum / (rest_size + 1.0)
+        return np.clip(preferences, -1.0, 1.0)
+
+
+def _centre(relevances: Sequence[float], attributes: Vector) -> Vector:
+    """(d,): the mean attributes of the tools that can do the job: what they share cannot tell them apart."""
+    weights = np.exp(8.0 * (np.asarray(relevances, np.float32) - max(relevances)))
+    centre: Vector = (weights @ attributes / weights.sum()).astype(np.float32)
+    return centre
+
+
+def _sums(keys: Sequence[str], weights: Vector) -> dict[str, tuple[float, float]]:
+    sums: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+    for key, weight in zip(keys, weights.tolist(), strict=True):
+        total, size = sums[key]
+        sums[key] = (total + weight, size + math.fabs(weight))
+    return dict(sums)
+
+
+def _provider_key(provider: str) -> str:
+    return " ".join(provider.casefold().split())

@@ -1,0 +1,64 @@
+"""From a tool's document to the texts that are embedded and the terms that are indexed."""
+
+import re
+from collections.abc import Sequence
+
+from app.domain import Tool
+from app.retrieval.lexical import Field, LexicalIndex, terms
+
+RETRIEVAL_TEXTS = 1
+"""How many texts a tool has in `retrieval_texts`. Name and description as separate texts were tried: no gain."""
+
+_DESCRIPTION_CHARACTERS = 600
+"""Long descriptions are examples and terms of use; the model reads 256 tokens at most."""
+_INDEXED_CHARACTERS = 2_000
+
+_CASE_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SEPARATORS = re.compile(r"[\W_]+")
+
+# BM25F: names say what a tool is for in few words, descriptions say it in many, parameters only hint at it. Round
+# numbers on purpose: on the development queries nothing between half and twice these values made a difference.
+FIELDS = {
+    "api": Field(weight=2.0, b=0.5),
+    "provider": Field(weight=2.0, b=0.5),
+    "description": Field(weight=1.0, b=0.75),
+    "category": Field(weight=0.5, b=0.5),
+    "parameters": Field(weight=0.5, b=0.75),
+    "parameter_descriptions": Field(weight=0.25, b=0.75),
+}
+
+
+def split_name(name: str) -> str:
+    """An identifier or path as words: "stock/getQuoteByISIN" -> "stock get Quote By ISIN"."""
+    return _SEPARATORS.sub(" ", _CASE_BORDER.sub(" ", name)).strip()
+
+
+def retrieval_texts(tool: Tool) -> tuple[str, ...]:
+    """The `RETRIEVAL_TEXTS` texts that say what the tool does; never blank."""
+    name = " ".join(filter(None, (split_name(tool.category), tool.provider, split_name(tool.api))))
+    text = f"{name or tool.name}. {tool.description[:_DESCRIPTION_CHARACTERS]}"
+    return (text.strip(),)
+
+
+def attribute_text(tool: Tool) -> str:
+    """What distinguishes the tool from others that do the same job: who offers it, in what field, in which words."""
+    who = (
+        " ".join(filter(None, (tool.provider, split_name(tool.category))))
+        or split_name(tool.name)
+        or tool.name
+    )
+    return f"{who}. {tool.description[:_DESCRIPTION_CHARACTERS]}".strip()
+
+
+def lexical_index(tools: Sequence[Tool]) -> LexicalIndex:
+    """The BM25F index of the tools; rows are positions in `tools`."""
+    texts = {
+        "api": [tool.api or tool.name for tool in tools],
+        "provider": [tool.provider for tool in tools],
+        "description": [tool.description for tool in tools],
+        "category": [tool.category for tool in tools],
+        "parameters": [" ".join(p.name for p in tool.parameters) for tool in tools],
+        "parameter_descriptions": [" ".join(p.description for p in tool.parameters) for tool in tools],
+    }
+    documents = {name: [terms(text[:_INDEXED_CHARACTERS]) for text in field] for name, field in texts.items()}
+    return LexicalIndex.build(documents, FIELDS)

@@ -1,0 +1,130 @@
+"""The catalogue's use cases: import, list, search, deactivate."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from app.catalogue.batch import Rejection
+from app.catalogue.parse import parse
+from app.db.database import Database
+from app.db.repositories.tools import StoredTool, ToolEmbedding
+from app.domain import Json, Tool, ToolSource
+from app.errors import NotFound
+from app.retrieval.batching import BatchingEmbedder
+from app.retrieval.intents import intents
+from app.retrieval.retriever import Retrieved
+from app.serialization import document_hash
+from app.services.live_catalogue import LiveCatalogue, ToolEncoder
+
+# A batch is embedded, then committed: what an interrupted import loses at most.
+_BATCH = 256
+
+Progress = Callable[[int, int], None]
+"""Called with how many of how many tools are done."""
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """Every tool of every document is in one of imported, updated and rejected."""
+
+    imported: int = 0
+    updated: int = 0
+    """Tools that were there before, changed or not."""
+    unchanged: int = 0
+    """Those of `updated` whose document was the same already."""
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+class CatalogueService:
+    def __init__(
+        self,
+        database: Database,
+        embedder: BatchingEmbedder,
+        encoder: ToolEncoder,
+        live: LiveCatalogue,
+        announce: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`announce` tells the other replicas that the catalogue changed."""
+        self._database = database
+        self._embedder = embedder
+        self._encoder = encoder
+        self._live = live
+        self._announce = announce
+
+    async def import_documents(self, source: ToolSource, documents: Sequence[Json]) -> ImportReport:
+        """Upsert by name; a document that cannot be imported is reported and does not stop the others.
+
+        When it returns, this replica searches the new tools, and the others are told.
+        """
+        report = await self.store_documents(source, documents)
+        if report.imported or report.updated > report.unchanged:
+            await self.publish()
+        return report
+
+    async def store_documents(
+        self, source: ToolSource | None, documents: Sequence[Json], progress: Progress | None = None
+    ) -> ImportReport:
+        """The same without publishing; `source` None finds out each document's format."""
+        parsed = await asyncio.to_thread(parse, source, documents)
+        tools = [tool for _, tool in parsed.tools]
+        imported = updated = unchanged = 0
+        for start in range(0, len(tools), _BATCH):
+            new, changed, same = await self._store(tools[start : start + _BATCH])
+            imported, updated, unchanged = imported + new, updated + changed + same, unchanged + same
+            if progress is not None:
+                progress(min(start + _BATCH, len(tools)), len(tools))
+        # A document that repeats another of the same import, word for word, is a tool that is there already.
+        repeated = len(parsed.duplicates)
+        return ImportReport(imported, updated + repeated, unchanged + repeated, list(parsed.rejections))
+
+    async def publish(self) -> None:
+        """Search with what is stored now, and tell the other replicas to."""
+        await self._live.refresh()
+        await self._announce()
+
+    async def _store(self, tools: Sequence[Tool]) -> tuple[int, int, int]:
+        """How many were new, changed, unchanged."""
+        async with self._database.statement() as work:
+            known = await work.tools.hashes([tool.name for tool in tools])
+        changed = [tool for tool in tools if known.get(tool.name, (0, "", True))[1] != document_hash(tool)]
+        if changed:
+            vectors = await self._encoder.encode(changed)
+            async with self._database.transaction() as work:
+                revision = await work.tools.next_revision()
+                ids = await work.tools.upsert(changed, revision)
+                embeddings = [
+                    ToolEmbedding(ids[tool.name], self._encoder.text_hash(tool), rows)
+                    for tool, rows in zip(changed, vectors, strict=True)
+                ]
+                await work.tools.store_embeddings(embeddings, self._encoder.name)
+        new = sum(tool.name not in known for tool in changed)
+        return new, len(changed) - new, len(tools) - len(changed)
+
+    async def search(self, query: str, limit: int) -> list[Retrieved]:
+        """Best first; without anybody's preferences."""
+        vectors = await self._embedder.encode(intents(query))
+        return self._live.snapshot.search(query, vectors, limit)
+
+    async def page(self, *, after: int, limit: int, category: str | None, active: bool | None) -> list[StoredTool]:
+        async with self._database.statement() as work:
+            return await work.tools.page(after=after, limit=limit, category=category, active=active)
+
+    async def get(self, name: str) -> StoredTool:
+        async with self._database.statement() as work:
+            stored = await work.tools.find(name)
+        if stored is None:
+            raise NotFound(f"There is no tool {name!r}; GET /tools/search?q=… finds tools by what they do.")
+        return stored
+
+    async def set_active(self, name: str, active: bool) -> StoredTool:
+        async with self._database.transaction() as work:
+            revision = await work.tools.next_revision()
+            if not await work.tools.set_active(name, active, revision):
+                raise NotFound(f"There is no tool {name!r}.")
+        await self.publish()
+        return await self.get(name)
+
+    async def counts(self) -> tuple[int, int]:
+        """Active tools, and all."""
+        async with self._database.statement() as work:
+            return await work.tools.count()

@@ -1,0 +1,81 @@
+"""What the user thought of a call: stored, and in the history from that moment on."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from app.calling.validation import ProblemKind, invalid_parameters
+from app.db.database import Database, UnitOfWork
+from app.db.repositories.decisions import StoredDecision
+from app.domain import Interaction, Rating, Tool, ToolCall
+from app.errors import InvalidRequest, NotFound, UnknownTools
+
+
+@dataclass(frozen=True)
+class FeedbackReceipt:
+    call_id: UUID
+    user_id: str
+    rating: Rating
+
+
+class FeedbackService:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(
+        self, call_id: UUID, rating: Rating, *, comment: str | None, corrected: ToolCall | None
+    ) -> FeedbackReceipt:
+        """Idempotent; the latest wins. A corrected call is one that the user would have liked.
+
+        Raises `NotFound` for an unknown call, `InvalidRequest` for a correction that no tool could take.
+        """
+        async with self._database.transaction() as work:
+            decision = await work.decisions.find(call_id)
+            # The user's lock puts feedback that comes at the same time into one order.
+            if decision is None or not await work.users.change_history(decision.user_row):
+                raise NotFound(f"There is no call {call_id}; feedback takes the call_id of a tool call's answer.")
+            interactions = [_served(decision, rating)]
+            if corrected is not None:
+                interactions.append(await _correction(work, decision, corrected))
+            await work.feedback.put(call_id, rating, comment, corrected)
+            await work.interactions.replace_of_call(decision.user_row, call_id, interactions)
+        return FeedbackReceipt(call_id, decision.user_id, rating)
+
+
+def _served(decision: StoredDecision, rating: Rating) -> Interaction:
+    return Interaction(
+        instruction=decision.instruction,
+        tool_call=decision.tool_call,
+        occurred_at=decision.created_at,
+        rating=rating,
+        call_id=decision.call_id,
+        tool=_inline(decision, decision.tool_call.tool_name),
+    )
+
+
+async def _correction(work: UnitOfWork, decision: StoredDecision, corrected: ToolCall) -> Interaction:
+    name = corrected.tool_name
+    inline = _inline(decision, name)
+    tool = inline or (await work.tools.known([name])).get(name)
+    if tool is None:
+        raise UnknownTools(
+            f"corrected_tool_call names {name!r}, which is neither in the catalogue nor among the call's own tools.",
+            unknown=[name],
+        )
+    problems = invalid_parameters(tool, corrected.parameters)
+    foreign = [problem.reason for problem in problems if problem.kind is ProblemKind.NAME_MISMATCH]
+    if foreign:
+        raise InvalidRequest("corrected_tool_call: " + "; ".join(foreign[:5]))
+    return Interaction(
+        instruction=decision.instruction,
+        tool_call=corrected,
+        # A moment after the call it corrects, so that the two have an order.
+        occurred_at=decision.created_at + timedelta(microseconds=1),
+        rating=Rating.LIKED,
+        call_id=decision.call_id,
+        tool=inline,
+    )
+
+
+def _inline(decision: StoredDecision, name: str) -> Tool | None:
+    return next((tool for tool in decision.inline_tools if tool.name == name), None)

@@ -1,0 +1,147 @@
+"""Users and what they did: import, read, erase, export (DESIGN: what counts as history)."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from app.calling.validation import ProblemKind, invalid_parameters
+from app.db.database import Database, UnitOfWork
+from app.db.repositories.interactions import TimelinePosition
+from app.db.repositories.users import StoredUser
+from app.domain import Interaction, Json, Tool
+from app.errors import NotFound
+
+# A client's clock may be ahead of ours; a date further ahead than this is a mistake, not skew.
+CLOCK_SKEW = timedelta(days=1)
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_EXPORT_PAGE = 500
+
+
+@dataclass(frozen=True)
+class ItemReport:
+    index: int
+    """Position in the request."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class HistoryImport:
+    imported: int
+    updated: int
+    """Already in the history; the rating is now the given one."""
+    rejected: list[ItemReport] = field(default_factory=list)
+    warnings: list[ItemReport] = field(default_factory=list)
+    """Stored all the same: calls whose values the tool's document would not allow."""
+
+
+class HistoryService:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(
+        self, user_id: str, interactions: Mapping[int, Interaction], rejected: Sequence[ItemReport]
+    ) -> HistoryImport:
+        """Store the acceptable ones of `interactions` (by position in the request), name the others.
+
+        `rejected`: those that were refused before, for their shape. The user is created if new.
+        """
+        names = sorted({interaction.tool_call.tool_name for interaction in interactions.values()})
+        async with self._database.statement() as work:
+            tools = await work.tools.known(names)
+        latest = datetime.now(UTC) + CLOCK_SKEW
+        refused, warnings = list(rejected), []
+        accepted = []
+        for index, item in interactions.items():
+            reason, warning = _judge(item, tools, latest)
+            if reason is not None:
+                refused.append(ItemReport(index, reason))
+                continue
+            accepted.append(item)
+            if warning is not None:
+                warnings.append(ItemReport(index, warning))
+        new = await self._store(user_id, accepted)
+        return HistoryImport(
+            imported=new,
+            updated=len(accepted) - new,
+            rejected=sorted(refused, key=lambda item: item.index),
+            warnings=warnings,
+        )
+
+    async def page(self, user_id: str, *, after: TimelinePosition | None, limit: int) -> list[Interaction]:
+        """Newest first. Raises `NotFound` for a user nobody has seen."""
+        async with self._database.statement() as work:
+            user = await _existing(work, user_id)
+            return await work.interactions.page(user.id, after=after, limit=limit)
+
+    async def delete(self, user_id: str, interaction_id: int) -> None:
+        async with self._database.transaction() as work:
+            user = await _existing(work, user_id)
+            await work.users.change_history(user.id)
+            if not await work.interactions.delete(user.id, interaction_id):
+                raise NotFound(f"User {user_id!r} has no interaction {interaction_id}.")
+
+    async def erase(self, user_id: str) -> dict[str, int]:
+        """Delete everything of the user; how many rows of what."""
+        async with self._database.transaction() as work:
+            return await work.users.erase(await _existing(work, user_id))
+
+    async def export(self, user_id: str) -> AsyncIterator[tuple[str, Json | Interaction]]:
+        """Everything stored of the user, in pieces: ("user", …), then ("interaction", …)*, then ("call", …)*."""
+        async with self._database.statement() as work:
+            user = await _existing(work, user_id)
+        yield "user", {"user_id": user.external_id, "created_at": user.created_at}
+        position: TimelinePosition | None = None
+        while True:
+            async with self._database.statement() as work:
+                page = await work.interactions.page(user.id, after=position, limit=_EXPORT_PAGE)
+            for interaction in page:
+                yield "interaction", interaction
+            if len(page) < _EXPORT_PAGE:
+                break
+            position = TimelinePosition(page[-1].occurred_at, page[-1].id)
+        after = None
+        while True:
+            async with self._database.statement() as work:
+                calls = await work.decisions.export(user.id, after=after, limit=_EXPORT_PAGE)
+            for call in calls:
+                yield "call", call
+            if len(calls) < _EXPORT_PAGE:
+                return
+            after = (calls[-1]["created_at"], calls[-1]["call_id"])
+
+    async def _store(self, user_id: str, interactions: Sequence[Interaction]) -> int:
+        if not interactions:
+            return 0
+        async with self._database.transaction() as work:
+            user = await work.users.find(user_id) or await work.users.create(user_id)
+            if not await work.users.change_history(user.id):
+                # Erased by another request in this very moment: what arrives after an erasure is a new user's.
+                user = await work.users.create(user_id)
+            return await work.interactions.add(user.id, interactions)
+
+
+async def _existing(work: UnitOfWork, user_id: str) -> StoredUser:
+    user = await work.users.find(user_id)
+    if user is None:
+        raise NotFound(f"There is no user {user_id!r}: no call, history or feedback has come for it yet.")
+    return user
+
+
+def _judge(item: Interaction, tools: Mapping[str, Tool], latest: datetime) -> tuple[str | None, str | None]:
+    """Why this interaction cannot be stored, or None; and what is odd about it, or None."""
+    tool = tools.get(item.tool_call.tool_name)
+    if tool is None:
+        return (
+            f"tool {item.tool_call.tool_name!r} is not in the catalogue; import it first (PUT /tools)",
+            None,
+        )
+    if item.occurred_at > latest:
+        return f"occurred_at {item.occurred_at.isoformat()} lies more than a day in the future", None
+    if item.occurred_at < EARLIEST:
+        return f"occurred_at {item.occurred_at.isoformat()} lies before 1970", None
+    problems = invalid_parameters(tool, item.tool_call.parameters)
+    foreign = [problem.reason for problem in problems if problem.kind is ProblemKind.NAME_MISMATCH]
+    if foreign:
+        return "; ".join(foreign[:5]), None
+    # The past is what it was: a call with a missing or wrong value shows all the same which tool was wanted.
+    return None, "; ".join(problem.reason for problem in problems[:5]) or None

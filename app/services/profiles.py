@@ -1,0 +1,84 @@
+"""Users' histories, condensed for the ranker and kept until they change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cachetools import LRUCache
+
+from app.db.database import Database
+from app.domain import HistorySetting, Interaction, Tool
+from app.retrieval.preferences import PreferenceRanker, Profile, ToolSignature
+from app.retrieval.retriever import CatalogueSnapshot
+from app.services.live_catalogue import ToolEncoder
+
+_USERS_KEPT = 2000
+
+
+@dataclass(frozen=True)
+class UserProfile:
+    row: int | None
+    """The user's key in the store; None for a user nobody has seen."""
+    profile: Profile
+
+
+@dataclass
+class _Kept:
+    version: int
+    interactions: list[Interaction]
+    profiles: dict[HistorySetting, tuple[int, Profile]] = field(default_factory=dict)
+    """By the setting asked for: the catalogue revision it was made with, and the profile."""
+
+
+class ProfileService:
+    """One small query a call tells whether the kept history is still the user's; Redis or events are not needed."""
+
+    def __init__(
+        self, database: Database, encoder: ToolEncoder, ranker: PreferenceRanker, *, max_interactions: int
+    ) -> None:
+        self._database = database
+        self._encoder = encoder
+        self._ranker = ranker
+        self._max_interactions = max_interactions
+        self._kept: LRUCache[int, _Kept] = LRUCache(maxsize=_USERS_KEPT)
+
+    async def get(self, user_id: str, setting: HistorySetting, snapshot: CatalogueSnapshot) -> UserProfile:
+        async with self._database.statement() as work:
+            user = await work.users.find(user_id)
+            if user is None:
+                return UserProfile(None, Profile(HistorySetting.NONE))
+            if setting is HistorySetting.NONE:
+                return UserProfile(user.id, Profile(HistorySetting.NONE))
+            kept = self._kept.get(user.id)
+            if kept is None or kept.version != user.history_version:
+                # Should the history change between the two reads, the next call sees a newer version and reads again.
+                interactions = await work.interactions.recent(user.id, self._max_interactions)
+                kept = self._kept[user.id] = _Kept(user.history_version, interactions)
+        revision, profile = kept.profiles.get(setting, (-1, None))
+        if profile is None or revision != snapshot.revision:
+            signatures = await self._signatures(kept.interactions, snapshot)
+            profile = self._ranker.profile(setting, kept.interactions, signatures)
+            kept.profiles[setting] = (snapshot.revision, profile)
+        return UserProfile(user.id, profile)
+
+    async def _signatures(
+        self, interactions: Sequence[Interaction], snapshot: CatalogueSnapshot
+    ) -> dict[str, ToolSignature]:
+        signatures: dict[str, ToolSignature] = {}
+        elsewhere: dict[str, Tool | None] = {}
+        for interaction in interactions:
+            name = interaction.tool_call.tool_name
+            row = snapshot.rows.get(name)
+            if row is not None:
+                tool = snapshot.tools[row]
+                signatures[name] = ToolSignature(name, tool.provider, snapshot.attribute_vectors[row])
+            else:
+                elsewhere[name] = interaction.tool
+        # Tools that came inline, or that were deactivated: what the user thought of them still counts.
+        async with self._database.statement() as work:
+            stored = await work.tools.known([name for name, tool in elsewhere.items() if tool is None])
+        tools = [tool or stored[name] for name, tool in elsewhere.items() if tool is not None or name in stored]
+        if tools:
+            vectors = await self._encoder.encode(tools)
+            for tool, rows in zip(tools, vectors, strict=True):
+                signatures[tool.name] = ToolSignature(tool.name, tool.provider, rows[-1])
+        return signatures

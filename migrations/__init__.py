@@ -1,0 +1,1 @@
+"""Alembic migrations; run by `petool db upgrade` and at every start."""

@@ -1,0 +1,13 @@
+"""Alembic's entry point. The connection always comes from `app.db.migrate`, which owns the engine."""
+
+from alembic import context
+
+from app.db.models import Base
+
+connection = context.config.attributes.get("connection")
+if connection is None:
+    raise SystemExit("Use `petool db upgrade`, `petool db downgrade` or `petool db revision`, not alembic itself.")
+
+context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
+with context.begin_transaction():
+    context.run_migrations()
