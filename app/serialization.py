@@ -54,7 +54,7 @@ def tool_from_json(document: Mapping[str, Json]) -> Tool:
 
 
 def document_hash(tool: Tool) -> str:
-    """SHA-256 (64 hexadecimal digits) of the tool's content, the same whatever the order of keys in its schemas.
+    """SHA-256 (64 hexadecimal digits) of the tool's content; the order of keys in schemas does not count.
 
     The order of the parameters counts: a prompt lists them in it.
     """

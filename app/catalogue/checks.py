@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from app.catalogue.serialization import tool_to_json
+from app.serialization import tool_to_json
 from app.domain import Json, Tool
 from app.errors import DocumentError
 

@@ -24,8 +24,9 @@ class _Waiting:
 class BatchingEmbedder:
     """Async front of an `Embedder`: one worker thread, and an LRU cache of text -> vector.
 
-    While the worker computes, requests gather; the next pass takes all that wait, up to `max_batch` texts. There is no
-    artificial delay. A long list of texts (a catalogue) is queued in pieces, so that single instructions get between.
+    While the worker computes, requests gather; the next pass takes all that wait, up to `max_batch` texts.
+    There is no artificial delay. A long list of texts (a catalogue) is queued piece by piece, so that single
+    instructions get in between.
 
     cache_size: texts whose vectors are kept (1.5 kB each at 384 dimensions); 0 keeps none.
     """
@@ -59,8 +60,8 @@ class BatchingEmbedder:
     async def encode(self, texts: Sequence[str]) -> _Vector:
         """(len(texts), dimension), rows in the order of the texts.
 
-        Raises what the embedder raises for these texts (not for those of others in the same pass), and RuntimeError
-        after `aclose`.
+        Raises what the embedder raises for these texts (not for others' in the same pass), and RuntimeError after
+        `aclose`.
         """
         found: dict[str, _Vector] = {}
         missing: list[str] = []
@@ -102,7 +103,7 @@ class BatchingEmbedder:
             self._runner = None
 
     def _next_batch(self) -> list[_Waiting]:
-        """What waits, oldest first, up to `max_batch` texts but at least one request; cancelled ones are dropped."""
+        """What waits, oldest first: up to `max_batch` texts, at least one request, no cancelled ones."""
         batch: list[_Waiting] = []
         size = 0
         while self._waiting:

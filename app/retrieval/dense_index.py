@@ -1,15 +1,13 @@
 """Nearest vectors by inner product: exact while they are few, FAISS's inverted lists above that.
 
-A `DenseIndex` never changes once it exists. Changes give a new one, which shares the large part of the old
-(the base) and carries what differs: the base's rows that no longer count, and a small exact index of the rows
-put since (the delta). So the old one can be searched in other threads while a new one is made, and swapping
-is one assignment.
+A `DenseIndex` never changes once it exists. Changes give a new one, which shares the large part of the old (the
+base) and carries what differs: the base's rows that no longer count, and a small exact index of the rows put since
+(the delta). So the old one can be searched in other threads while a new one is made; swapping is one assignment.
 
 On disk an index is a manifest naming two files, with their checksums. Files are never overwritten and the
 manifest is replaced in one step: a process that dies while saving leaves the index that was there before.
 
-The constants come from `python -m tests.bench.index`. FAISS searches for one query on one core, whatever
-OpenMP's setting, so nothing global is set here.
+The constants come from `python -m tests.bench.index`.
 """
 
 import math
@@ -38,6 +36,8 @@ REBUILD_SHARE = 0.1
 """Share of the base that may have changed before a rebuild is due."""
 DELTA_UP_TO = 20_000
 """Rows in the delta before a rebuild is due, however large the base: it takes milliseconds to search."""
+BATCH = 20
+"""Queries from which on a search takes all cores."""
 _FORMAT = 1
 
 Rows = NDArray[np.int64]
@@ -99,10 +99,6 @@ class DenseIndex:
     def kind(self) -> IndexKind:
         return IndexKind.IVF if isinstance(self._base, faiss.IndexIVF) else IndexKind.FLAT
 
-    @property
-    def dimension(self) -> int:
-        return int(self._base.d)
-
     def __len__(self) -> int:
         """Rows that a search can find."""
         return int(self._base.ntotal) - len(self._dead) + len(self._delta_rows)
@@ -116,25 +112,26 @@ class DenseIndex:
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
         """The best rows for each query, (m, d): scores and row numbers, both (m, min(k, len(self))).
 
-        Best first; of equal scores the lower row first. Raises ValueError for another dimension, for values
-        that are not finite and for k < 0.
+        Best first; of equals the lower row. Raises ValueError for another dimension, values not finite, k < 0.
         """
-        queries = _matrix(queries, self.dimension)
+        queries = _matrix(queries, self._base.d)
         if k < 0 or not np.isfinite(queries).all():
             raise ValueError("k is negative" if k < 0 else "a query is not finite")
         k = min(k, len(self))
         if not k or not len(queries):
-            return np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        scores, rows = self._search_base(queries, min(k, self._base.ntotal - len(self._dead)))
-        if len(self._delta_rows):
-            more, at = self._delta.search(queries, min(k, len(self._delta_rows)))
-            scores, rows = np.hstack([scores, more]), np.hstack([rows, self._delta_rows[at]])
+            return _nothing(len(queries), k)
+        # A request has a few queries; a team of threads for each serving thread would only fight for the cores.
+        with _openmp_threads(1 if len(queries) < BATCH else None):
+            scores, rows = self._search_base(queries, min(k, self._base.ntotal - len(self._dead)))
+            if len(self._delta_rows):
+                more, at = self._delta.search(queries, min(k, len(self._delta_rows)))
+                scores, rows = np.hstack([scores, more]), np.hstack([rows, self._delta_rows[at]])
         order = np.lexsort((rows, -scores))[:, :k]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
     def _search_base(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
         if not k:
-            return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+            return _nothing(len(queries), 0)
         if self.kind is IndexKind.FLAT:
             scores, rows = self._base.search(queries, k, params=faiss.SearchParameters(sel=self._alive))
             return scores, rows
@@ -154,7 +151,7 @@ class DenseIndex:
         a byte a base row. Raises ValueError as `build`, and for rows put twice or put and removed.
         """
         put, gone = np.asarray(rows, np.int64).reshape(-1), np.asarray(removed, np.int64).reshape(-1)
-        vectors = _matrix(vectors, self.dimension)
+        vectors = _matrix(vectors, self._base.d)
         _check_normalised(vectors)
         touched = np.union1d(put, gone)
         if len(put) != len(vectors) or len(touched) != len(put) + len(np.unique(gone)):
@@ -172,9 +169,8 @@ class DenseIndex:
     def save(self, directory: Path, *, fingerprint: str) -> None:
         """Keep the index in `directory` (made if need be), in place of the one there; all of it or nothing.
 
-        The base is written only if it is not there yet: after `with_changes` this is quick. One process at a
-        time should save in a directory; where two do, `load` may find nothing, never something wrong. Raises
-        OSError.
+        The base is written only if it is not there yet: after `with_changes` this is quick. One process at a time
+        should save in a directory; where two do, `load` may find nothing, never something wrong. Raises OSError.
         """
         directory.mkdir(parents=True, exist_ok=True)
         name = f"base-{self._base_id}.faiss"
@@ -234,6 +230,10 @@ def _openmp_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
+
+
+def _nothing(queries: int, k: int) -> tuple[Vectors, Rows]:
+    return np.empty((queries, k), np.float32), np.empty((queries, k), np.int64)
 
 
 def _matrix(vectors: Vectors, dimension: int | None = None) -> Vectors:

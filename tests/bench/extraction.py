@@ -98,7 +98,11 @@ def evaluate(examples: list[Example], console: Console, *, show: bool) -> Score:
             for name in {**example.expected, **extraction.parameters}:
                 wanted, got = example.expected.get(name), extraction.parameters.get(name)
                 if wanted != got:
-                    console.print(f"    {name}: {wanted!r} -> {got!r} ({extraction.sources.get(name)})", highlight=False, markup=False)
+                    console.print(
+                        f"    {name}: {wanted!r} -> {got!r} ({extraction.sources.get(name)})",
+                        highlight=False,
+                        markup=False,
+                    )
     return score
 
 

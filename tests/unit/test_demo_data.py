@@ -251,14 +251,14 @@ def telling_words(tool: str) -> set[str]:
     others = [documents()[other] for other in jobs()[job] if other != tool]
     keys = ("tool_name", "api_name", "api_description")
     shared = words_of(" ".join([job, *(other[key] for other in others for key in keys)]))
-    return words_of(documents()[tool]["tool_name"]) - shared - {"in", "of", "the"}
+    return words_of(documents()[tool]["tool_name"]) - shared - {"in", "my", "of", "the"}
 
 
 def test_no_instruction_gives_a_tool_or_an_attribute_away() -> None:
-    labels = words_of(" ".join(name.replace("_", " ") for own in attributes().values() for name in own))
+    labels = {name.replace("_", " ") for own in attributes().values() for name in own}
     for expectation in expectations():
         instruction = words_of(expectation["instruction"])
-        assert not instruction & (labels - {"no", "up", "time", "open"}), expectation["instruction"]
+        assert not any(label in expectation["instruction"].casefold() for label in labels)
         for tool in jobs()[expectation["job"]]:
             assert not instruction & telling_words(tool), (tool, expectation["instruction"])
 

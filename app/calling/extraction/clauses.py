@@ -8,9 +8,12 @@ from app.calling.extraction.text import Text
 
 _COLON = re.compile(r":\s+(?=\S)")
 _TRANSLATE = re.compile(
-    r"\btranslate\s+(?:the\s+(?:text|sentence|phrase|word|words)\s+|this\s+|that\s+)?(.{1,400}?)\s+(?:in)?to\s+[A-Z]|\bsay\s+(.{1,200}?)\s+in\s+[A-Z]"
+    r"\btranslate\s+(?:the\s+(?:text|sentence|phrase|word|words)\s+|this\s+|that\s+)?(?!the following|this |it )(.{1,400}?)\s+(?:in)?to\s+[A-Z]|\bsay\s+(.{1,200}?)\s+in\s+[A-Z]"
 )
-_SAYING = re.compile(r"\b(?:saying|says|say|tell(?:ing)?\s+(?:him|her|them|everyone)|reading|with the (?:text|message|body))\s+(?:that\s+)?(.{1,600}?)(?:[.!?]?\s*$|\n)", re.IGNORECASE)
+_SAYING = re.compile(
+    r"\b(?:saying|says|say|tell(?:ing)?\s+(?:him|her|them|everyone)|reading|with the (?:text|message|body))\s+(?:that\s+)?(?!about\b|in\b)(.{1,600}?)(?:[.!?]?\s*$|\n)",
+    re.IGNORECASE,
+)
 
 
 def clause_spans(text: Text) -> Iterator[Span]:
@@ -28,4 +31,12 @@ def clause_spans(text: Text) -> Iterator[Span]:
 
 
 def _span(text: Text, start: int, end: int) -> Span:
-    return Span("clause", start, end, text.raw[start:end].strip(), None, text.index_at(start), text.index_at(max(start, end - 1)))
+    return Span(
+        "clause",
+        start,
+        end,
+        text.raw[start:end].strip(),
+        None,
+        text.index_at(start),
+        text.index_at(max(start, end - 1)),
+    )

@@ -28,9 +28,7 @@ DATE_PATTERN = (
     rf"|(?:in|within)\ {_COUNT}\ {_UNIT}(?=\s*(?:[.?!,;]|$|from\b|time\b))|{_COUNT}\ {_UNIT}\ (?:ago|from\ now|from\ today)\b"
     rf"|{_FULL_DAY}"
 )
-TIME_PATTERN = (
-    r"\d{1,2}:\d{2}(?::\d{2})?(?:\ ?[ap]\.?m\b\.?)?(?!\w)|\d{1,2}\ ?[ap]\.?m\b\.?|\d{1,2}\ o['’]clock\b|noon\b|midnight\b"
-)
+TIME_PATTERN = r"\d{1,2}:\d{2}(?::\d{2})?(?:\ ?[ap]\.?m\b\.?)?(?!\w)|\d{1,2}\ ?[ap]\.?m\b\.?|\d{1,2}\ o['’]clock\b|noon\b|midnight\b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +44,23 @@ class Moment:
     def last_day(self) -> date:
         """The last day of the week, month or year that is meant."""
         step = {"week": relativedelta(days=6), "month": relativedelta(months=1, days=-1)}
-        return self.day + step.get(self.grain, relativedelta(years=1, days=-1) if self.grain == "year" else relativedelta())
+        return self.day + step.get(
+            self.grain, relativedelta(years=1, days=-1) if self.grain == "year" else relativedelta()
+        )
 
 
 _ISO = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T ](.+))?")
 _NUMERIC = re.compile(r"(\d{1,2})([-/.])(\d{1,2})[-/.](\d{4})")
-_NAMED = re.compile(rf"(?:(\d{{1,2}})\w{{0,2}} (?:of )?)?({_MONTH})(?: (\d{{1,2}})(?:st|nd|rd|th)?\b)?(?:,? (?:of )?(\d{{4}}))?", re.I)
+_NAMED = re.compile(
+    rf"(?:(\d{{1,2}})\w{{0,2}} (?:of )?)?({_MONTH})(?: (\d{{1,2}})(?:st|nd|rd|th)?\b)?(?:,? (?:of )?(\d{{4}}))?", re.I
+)
 _AGO = re.compile(rf"(?:(in|within|last|past|next) )?({_COUNT}) (day|week|month|year)s?(?: (ago|from))?", re.I)
-_NUMBERS = {word: value for value, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])}
+_NUMBERS = {
+    word: value
+    for value, word in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    )
+}
 
 
 def parse_date(text: str, now: datetime) -> Moment | None:
@@ -176,7 +183,11 @@ def _strftime(layout: str) -> str:
     day, separator, clock = layout.lower().partition(":")
     for letters, field in _FIELDS:
         day = day.replace(letters, field)
-    return day.replace("t%h", "T%H") .replace("z", "Z") + separator + clock.replace("mm", "%M").replace("ss", "%S").replace("z", "Z")
+    return (
+        day.replace("t%h", "T%H").replace("z", "Z")
+        + separator
+        + clock.replace("mm", "%M").replace("ss", "%S").replace("z", "Z")
+    )
 
 
 def format_date(moment: Moment, layout: str, *, last: bool = False) -> str | int:

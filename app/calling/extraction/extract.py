@@ -19,7 +19,14 @@ from app.domain import Json, Parameter, Tool
 
 _TOPICAL = frozenset(("query", "text", "name", "string", "place"))
 _PARTS_OF_A_DATE = frozenset(("year", "month", "day"))
-_SOURCES = {"proper": "name", "capitals": "name", "word": "cue", "clause": "cue", "latitude": "coordinate", "longitude": "coordinate"}
+_SOURCES = {
+    "proper": "name",
+    "capitals": "name",
+    "word": "cue",
+    "clause": "cue",
+    "latitude": "coordinate",
+    "longitude": "coordinate",
+}
 
 
 @dataclass(frozen=True)
@@ -90,14 +97,19 @@ def extract_parameters(instruction: str, tool: Tool, *, now: datetime) -> Extrac
                 filled.values[parameter.name] = default
                 filled.sources[parameter.name] = "default"
     order = [parameter.name for parameter in tool.parameters if parameter.name in filled.values]
-    return Extraction({name: filled.values[name] for name in order}, tuple(missing), {name: filled.sources[name] for name in order})
+    return Extraction(
+        {name: filled.values[name] for name in order}, tuple(missing), {name: filled.sources[name] for name in order}
+    )
 
 
 def _fill(text: Text, wanted: list[_Wanted], filled: _Filled, tool: Tool, now: datetime) -> None:
     tool_stems = _tool_stems(tool)
     relevance = sentence_relevance(text, tool_stems)
     spans = _spans(text, now)
-    offers = [*_span_offers(text, wanted, spans, tool_stems, relevance), *_mentioned_offers(text, wanted, spans, relevance)]
+    offers = [
+        *_span_offers(text, wanted, spans, tool_stems, relevance),
+        *_mentioned_offers(text, wanted, spans, relevance),
+    ]
     offers.sort(key=lambda offer: (-offer.score, offer.span.start, offer.span.end))
     for offer in offers:
         if offer.wanted.parameter.name not in filled.values and filled.free(offer.span, offer.wanted.profile.kind):
@@ -121,6 +133,10 @@ def _spans(text: Text, now: datetime) -> list[Span]:
     proper = proper_spans(text, [*quoted, *typed])
     spans += [*proper, *comma_places(text, [*named, *proper]), *clause_spans(text)]
     _join_clocks(spans)
+    houses = {span.start for span in spans if span.kind == "address"}
+    for span in typed:
+        if span.start in houses and span.kind == "number":
+            span.unit = "house"
     return spans
 
 
@@ -164,6 +180,12 @@ def _order_hints(text: Text, spans: list[Span]) -> dict[int, str]:
         if span.kind in ("date", "currency", "latitude", "longitude", "language", "proper", "capitals", "time"):
             groups[span.kind].append(span)
     hints: dict[int, str] = {}
+    for span in groups.pop("currency", ()):
+        amounts = any(each.unit == "start" for each in spans if each.kind == "currency")
+        if amounts:
+            hints[id(span)] = "start" if span.unit == "start" else "end"
+        else:
+            groups["currencies"].append(span)
     for group in groups.values():
         distinct = sorted(group, key=lambda span: span.start)
         if len(distinct) >= 2 and not any(span_role(text, span) == "start" for span in distinct[1:]):
@@ -176,7 +198,11 @@ def _mentioned_offers(text: Text, wanted: list[_Wanted], spans: list[Span], rele
     positions: defaultdict[str, list[int]] = defaultdict(list)
     for index, token in enumerate(text.tokens):
         positions[token.stem].append(index)
-    strong = [span for span in spans if span.kind not in ("proper", "capitals", "clause", "country", "language", "currency", "state", "address")]
+    strong = [
+        span
+        for span in spans
+        if span.kind not in ("proper", "capitals", "clause", "country", "language", "currency", "state", "address")
+    ]
     for each in wanted:
         found: list[tuple[float, Span, Json]] = list(member_candidates(text, each.profile, positions))
         if each.profile.kind == "boolean":
@@ -199,24 +225,44 @@ def _extend(text: Text, offer: _Offer, spans: list[Span]) -> None:
         return
     single = [value_of(offer.wanted.parameter, offer.wanted.profile, span) for span in group]
     values = [value for value in single if value is not None]
-    joined: Json = [item for value in values for item in value] if offer.wanted.profile.json_type == "array" else ",".join(map(str, values))
+    joined: Json = (
+        [item for value in values for item in value]
+        if offer.wanted.profile.json_type == "array"
+        else ",".join(map(str, values))
+    )
     if fitting(offer.wanted.parameter, joined) is not None:
         offer.value = joined
-        offer.span = replace(offer.span, start=group[0].start, end=group[-1].end, first=group[0].first, last=group[-1].last)
+        offer.span = replace(
+            offer.span, start=group[0].start, end=group[-1].end, first=group[0].first, last=group[-1].last
+        )
 
 
-def _fill_topics(text: Text, wanted: list[_Wanted], filled: _Filled, tool_stems: frozenset[str], relevance: list[float]) -> None:
+def _fill_topics(
+    text: Text, wanted: list[_Wanted], filled: _Filled, tool_stems: frozenset[str], relevance: list[float]
+) -> None:
     """Gives one parameter without a value what the instruction is about: the query, else a required name or the like."""
-    open_ = [each for each in wanted if each.parameter.name not in filled.values and each.profile.kind in _TOPICAL and not each.profile.members]
+    open_ = [
+        each
+        for each in wanted
+        if each.parameter.name not in filled.values and each.profile.kind in _TOPICAL and not each.profile.members
+    ]
     required = sum(1 for each in wanted if each.parameter.required)
-    open_ = [each for each in open_ if each.profile.kind == "query" or (each.parameter.required and (each.profile.kind == "text" or required == 1))]
+    lacking = sum(1 for each in open_ if each.parameter.required and each.parameter.default is None)
+    open_ = [
+        each
+        for each in open_
+        if each.profile.kind == "query"
+        or (each.parameter.required and (each.profile.kind == "text" or required == 1 or lacking == 1))
+    ]
     has_query = any(each.profile.kind in ("query", "text") for each in wanted if each.parameter.name in filled.values)
     ranked = sorted(open_, key=lambda each: (each.profile.kind not in ("query", "text"), not each.parameter.required))
     for each in ranked[:1]:
         if has_query and not each.parameter.required:
             return
-        span = topic_span(text, [used for used, _ in filled.spans], tool_stems, relevance)
+        used = [span for span, _ in filled.spans]
+        span = topic_span(
+            text, used, tool_stems, relevance, whole=each.profile.kind == "query" or "title" in each.profile.words
+        )
         value = None if span is None else value_of(each.parameter, each.profile, span)
         if span is not None and value is not None:
             filled.put(_Offer(0.0, each, span, value))
-

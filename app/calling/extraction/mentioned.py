@@ -8,13 +8,23 @@ from app.calling.extraction.spans import Span
 from app.calling.extraction.text import Text, stem
 from app.domain import Json
 
-_NEGATIONS = frozenset("no not without don't dont exclude excluding skip disable ignore ignoring never hide omit off except".split())
-_SWITCHES = frozenset("with include including show also only enable enabled want need check and return plus use allow add verify too".split())
-_SOFT = frozenset("is has have with show get includ check return use enabl allow filter add onli need want set flag".split())
-_COMMON = frozenset("all any name date time in on for a an the to by or and is it as of no us new none true false json text".split())
+_NEGATIONS = frozenset(
+    "no not without don't dont exclude excluding skip disable ignore ignoring never hide omit off except".split()
+)
+_SWITCHES = frozenset(
+    "with include including show also only enable enabled want need check and return plus use allow add verify too".split()
+)
+_SOFT = frozenset(
+    "is has have with show get includ check return use enabl allow filter add onli need want set flag".split()
+)
+_COMMON = frozenset(
+    "all any name date time in on for a an the to by or and is it as of no us new none true false json text".split()
+)
 
 
-def member_candidates(text: Text, profile: Profile, positions: dict[str, list[int]]) -> Iterator[tuple[float, Span, Json]]:
+def member_candidates(
+    text: Text, profile: Profile, positions: dict[str, list[int]]
+) -> Iterator[tuple[float, Span, Json]]:
     """(score, span, member) for each place where the instruction names a member or what the document calls it."""
     tokens = text.tokens
     for stems, member in profile.aliases:
@@ -22,10 +32,22 @@ def member_candidates(text: Text, profile: Profile, positions: dict[str, list[in
             last = at + len(stems) - 1
             if last >= len(tokens) or any(tokens[at + step].stem != each for step, each in enumerate(stems)):
                 continue
-            span = Span("member", tokens[at].start, tokens[last].end, text.raw[tokens[at].start : tokens[last].end], None, at, last)
+            span = Span(
+                "member",
+                tokens[at].start,
+                tokens[last].end,
+                text.raw[tokens[at].start : tokens[last].end],
+                None,
+                at,
+                last,
+            )
             beside = {token.stem for token in (*tokens[max(0, at - 3) : at], *tokens[last + 1 : last + 3])}
             cued = bool(beside & profile.stems) or (at > 0 and tokens[at - 1].stem in profile.stems)
-            if profile.sorts and not cued and not any(token.stem in words.SORTING for token in text.tokens[max(0, at - 4) : last + 3]):
+            if (
+                profile.sorts
+                and not cued
+                and not any(token.stem in words.SORTING for token in text.tokens[max(0, at - 4) : last + 3])
+            ):
                 continue
             if len(stems) == 1 and _weak(tokens[at].text, stems[0]) and not cued:
                 continue
@@ -67,7 +89,9 @@ def listed(text: Text, spans: list[Span], chosen: Span) -> list[Span]:
     at = same.index(chosen)
     for step in (1, -1):
         index = at + step
-        while 0 <= index < len(same) and _joined(text, *sorted((same[index], same[index - step]), key=lambda span: span.start)):
+        while 0 <= index < len(same) and _joined(
+            text, *sorted((same[index], same[index - step]), key=lambda span: span.start)
+        ):
             group.append(same[index])
             index += step
     return sorted(group, key=lambda span: span.start)
@@ -88,6 +112,16 @@ def takes_list(profile: Profile) -> bool:
         return False
     example = profile.example
     listed_example = "," in example and " " not in example and not example.startswith(("{", "[", "http", "-", "0"))
-    plural = profile.words and profile.words[-1] in ("ids", "symbols", "tickers", "currencies", "languages", "langs", "countries", "tags", "emails", "keywords")
+    plural = profile.words and profile.words[-1] in (
+        "ids",
+        "symbols",
+        "tickers",
+        "currencies",
+        "languages",
+        "langs",
+        "countries",
+        "tags",
+        "emails",
+        "keywords",
+    )
     return listed_example or bool(plural) or ("separ" in profile.described and "comma" in profile.described)
-

@@ -12,13 +12,38 @@ _ADDRESS = re.compile(
     r"(?<![\w.])\d{1,5}[A-Za-z]?,? (?:[\w.'’-]{1,30} ){1,4}?(?:St|Street|Ave|Avenue|Rd|Road|Blvd|Boulevard|Dr|Drive|Ln|Lane|Way|Ct|Court|Pl|Place"
     r"|Sq|Square|Pkwy|Parkway|Hwy|Highway|Terrace|Circle)\b\.?(?:,? (?:[A-Z][\w.'’-]{0,30},? ?){0,5}(?:\d{5}(?:-\d{4})?)?)?"
 )
-_WORD_KINDS = frozenset(["name", "place", "query", "string", "user", "id", "secret", "path", "sort", "state", "ticker", "timezone", "color", "country", "domain", "time"])
+_STREET = re.compile(r"\d{1,5}[A-Za-z]?,? ([^,]{1,100}?)(?:\.?(?:,.*| [A-Z]{2} \d{5}.*))?$", re.DOTALL)
+_WORD_KINDS = frozenset(
+    [
+        "name",
+        "place",
+        "query",
+        "string",
+        "user",
+        "id",
+        "secret",
+        "path",
+        "sort",
+        "state",
+        "ticker",
+        "timezone",
+        "color",
+        "country",
+        "domain",
+        "time",
+    ]
+)
 
 
 def proper_spans(text: Text, taken: list[Span]) -> list[Span]:
     """Runs of capitalised words; `capitals` where the run is one word of capitals (TSLA, LIS)."""
     tokens = text.tokens
-    blocked = {index for span in taken if span.kind not in ("country", "state", "language", "currency", "ordinal") for index in range(span.first, span.last + 1)}
+    blocked = {
+        index
+        for span in taken
+        if span.kind not in ("country", "state", "language", "currency", "ordinal")
+        for index in range(span.first, span.last + 1)
+    }
     spans: list[Span] = []
     index = 0
     while index < len(tokens):
@@ -52,7 +77,11 @@ def _run_end(text: Text, index: int, blocked: set[int]) -> int:
     last = index
     while last + 1 < len(tokens) and last - index < 8:
         following = last + 1
-        if tokens[following].lower in words.CONNECTORS and following + 1 < len(tokens) and tokens[following].lower not in ("in", "and"):
+        if (
+            tokens[following].lower in words.CONNECTORS
+            and following + 1 < len(tokens)
+            and tokens[following].lower not in ("in", "and")
+        ):
             following += 1
         adjacent = tokens[following].start - tokens[following - 1].end <= 1
         if following in blocked or not adjacent or not tokens[following].word or not tokens[following].capital:
@@ -71,7 +100,9 @@ def comma_places(text: Text, spans: list[Span]) -> list[Span]:
     for span in names:
         other = starts.get(span.end + 2)
         if span.kind == "proper" and other and text.raw[span.end : other.start] == ", ":
-            joined.append(Span("joined", span.start, other.end, text.raw[span.start : other.end], None, span.first, other.last))
+            joined.append(
+                Span("joined", span.start, other.end, text.raw[span.start : other.end], None, span.first, other.last)
+            )
     return joined
 
 
@@ -80,11 +111,27 @@ def address_spans(text: Text) -> list[Span]:
     for match in _ADDRESS.finditer(text.raw) if any(map(str.isdigit, text.raw)) else ():
         content = match.group().rstrip(", ")
         end = match.start() + len(content)
-        spans.append(Span("address", match.start(), end, content, None, text.index_at(match.start()), text.index_at(end - 1)))
+        first, last = text.index_at(match.start()), text.index_at(end - 1)
+        spans.append(Span("address", match.start(), end, content, None, first, last))
+        if street := _STREET.match(content):
+            start = match.start() + street.start(1)
+            spans.append(
+                Span(
+                    "street",
+                    start,
+                    match.start() + street.end(1),
+                    street[1],
+                    None,
+                    first + 1,
+                    first + len(street[1].split()),
+                )
+            )
     return spans
 
 
-def cued_spans(text: Text, profile: Profile, taken: list[Span], positions: dict[str, list[int]]) -> Iterator[tuple[float, Span]]:
+def cued_spans(
+    text: Text, profile: Profile, taken: list[Span], positions: dict[str, list[int]]
+) -> Iterator[tuple[float, Span]]:
     """(score, span) for plain words after the parameter's name (`username is marta`) or before it (`the europe server`)."""
     if profile.kind not in _WORD_KINDS or profile.json_type != "string":
         return
@@ -102,7 +149,12 @@ def cued_spans(text: Text, profile: Profile, taken: list[Span], positions: dict[
 def _after(text: Text, profile: Profile, at: int, blocked: set[int]) -> tuple[Span | None, float]:
     tokens = text.tokens
     index, assigned, fillers = at + 1, False, 0
-    while index < len(tokens) and fillers < 4 and tokens[index].lower in (words.FILLERS | {"id", "name"}) - {"for", "to", "with", ",", "in", "on", "at", "that"}:
+    while (
+        index < len(tokens)
+        and fillers < 4
+        and tokens[index].lower
+        in (words.FILLERS | {"id", "name"}) - {"for", "to", "with", ",", "in", "on", "at", "that"}
+    ):
         assigned = assigned or tokens[index].lower in words.ASSIGNING
         index += 1
         fillers += 1
@@ -115,7 +167,9 @@ def _after(text: Text, profile: Profile, at: int, blocked: set[int]) -> tuple[Sp
     plain = fillers == 0 and profile.kind != "place" and not token.lower.endswith(("ed", "ing", "ly"))
     if token.stem in words.GENERIC_NOUNS and not assigned:
         return None, 0.0
-    if not (assigned or proper or plain) or (profile.kind in ("id", "secret", "cursor") and not assigned and not proper):
+    if not (assigned or proper or plain) or (
+        profile.kind in ("id", "secret", "cursor") and not assigned and not proper
+    ):
         return None, 0.0
     last = _value_end(text, profile, index, blocked)
     worth = 50.0 + (22.0 if assigned else 0.0) + (14.0 if proper else 0.0)
@@ -129,7 +183,9 @@ def _value_end(text: Text, profile: Profile, index: int, blocked: set[int]) -> i
         return _run_end(text, index, blocked)
     if profile.kind == "text":
         last = index
-        while last + 1 < len(tokens) and tokens[last + 1].sentence == tokens[index].sentence and last + 1 not in blocked:
+        while (
+            last + 1 < len(tokens) and tokens[last + 1].sentence == tokens[index].sentence and last + 1 not in blocked
+        ):
             last += 1
         return last if tokens[last].word or last == index else last - 1
     longest = 4 if profile.kind in ("query", "name", "place", "string") else 1
@@ -152,7 +208,9 @@ def _before(text: Text, profile: Profile, at: int, blocked: set[int]) -> tuple[S
         return None, 0.0
     if tokens[index - 1].lower not in ("the", "a", "an", "in", "our", "my", "any"):
         return None, 0.0
-    return Span("word", token.start, token.end, token.text, None, index, index), 64.0 if tokens[index - 1].lower == "the" else 46.0
+    return Span("word", token.start, token.end, token.text, None, index, index), 64.0 if tokens[
+        index - 1
+    ].lower == "the" else 46.0
 
 
 def place_spans(text: Text) -> list[Span]:
@@ -160,7 +218,12 @@ def place_spans(text: Text) -> list[Span]:
     spans = []
     tokens = text.tokens
     for index, token in enumerate(tokens):
-        if token.lower in words.COMPASS and index > 1 and tokens[index - 1].lower in ("the", "in") and not token.capital:
+        if (
+            token.lower in words.COMPASS
+            and index > 1
+            and tokens[index - 1].lower in ("the", "in")
+            and not token.capital
+        ):
             spans.append(Span("compass", token.start, token.end, token.text, None, index, index))
         if token.lower in words.PRICE_LEVELS:
             spans.append(Span("level", token.start, token.end, token.text, None, index, index))

@@ -123,6 +123,12 @@ def _typed(text: Text, match: re.Match[str], now: datetime) -> Iterator[Span]:
         yield from _coordinates(text, match)
         return
     value, unit, kind = _parse(kind, raw, now)
+    if kind == "money" and raw[0] in codes.SYMBOLS:
+        # The sign is a currency of its own: of $20, 20 is the amount and USD what it is in.
+        sign = _span(text, "currency", start, start + 1, raw[0], unit)
+        sign.unit = "start"
+        yield sign
+        start, raw = start + 1, raw[1:]
     if kind and raw:
         span = _span(text, kind, start, end, raw, value)
         span.unit = unit
@@ -146,7 +152,9 @@ def _parse(kind: str, raw: str, now: datetime) -> tuple[Any, str, str]:
     elif kind == "time":
         value = parse_time(raw)
     elif kind == "money":
-        digits = re.sub(r"[^\d.,’kmbn]", "", raw.lower().replace("million", "m").replace("billion", "bn").lstrip("usdergbp "))
+        digits = re.sub(
+            r"[^\d.,’kmbn]", "", raw.lower().replace("million", "m").replace("billion", "bn").lstrip("usdergbp ")
+        )
         value, unit = parse_number(digits), codes.SYMBOLS.get(raw[0], codes.SYMBOLS.get(raw[-1], raw[:3].upper()))
     elif kind == "percent":
         value, unit = parse_number(raw.lower().removesuffix("percent").rstrip("% ")), "%"
@@ -185,7 +193,8 @@ def named_spans(text: Text) -> list[Span]:
         if token.lower not in codes.FIRST_WORDS:
             if token.text.isupper() and (token.text in codes.CURRENCY_CODES or token.text in codes.STATE_CODES):
                 kind = "currency" if token.text in codes.CURRENCY_CODES else "state"
-                spans.append(Span(kind, token.start, token.end, token.text, token.text, index, index))
+                unit = "start" if index and tokens[index - 1].lower[0].isdigit() else ""
+                spans.append(Span(kind, token.start, token.end, token.text, token.text, index, index, unit))
             continue
         for length in range(min(codes.LONGEST_NAME, len(tokens) - index), 0, -1):
             last = index + length - 1
@@ -194,7 +203,8 @@ def named_spans(text: Text) -> list[Span]:
             found = codes.kinds_of(phrase)
             if found:
                 end = token.start + len(phrase)
-                spans.extend(Span(kind, token.start, end, phrase, code, index, last) for kind, code in found)
+                unit = "start" if index and tokens[index - 1].lower[0].isdigit() else ""
+                spans.extend(Span(kind, token.start, end, phrase, code, index, last, unit) for kind, code in found)
                 break
     return spans
 

@@ -22,7 +22,12 @@ _ENGLISH = Stemmer.Stemmer("english")
 @lru_cache(maxsize=32_768)
 def stem(word: str) -> str:
     """The English Snowball stem of a lower-cased word."""
-    return str(_ENGLISH.stemWord(word)) if len(word) < 40 else word
+    if len(word) >= 40:
+        return word
+    try:
+        return str(_ENGLISH.stemWord(word))
+    except UnicodeEncodeError:  # half a surrogate pair
+        return word
 
 
 class Token(NamedTuple):
@@ -57,9 +62,7 @@ class Text:
             lower = word.lower().replace("’", "'")
             start = match.start()
             base = lower.removesuffix("'s")
-            self.tokens.append(
-                Token(word, lower, stem(base), start, match.end(), bisect_right(breaks, start) - 1)
-            )
+            self.tokens.append(Token(word, lower, stem(base), start, match.end(), bisect_right(breaks, start) - 1))
         self.starts = [token.start for token in self.tokens]
 
     @cached_property
@@ -91,7 +94,25 @@ _COMPOUND = re.compile(
     r"(code|date|time|page|size|name|id|num|number|key|by|in|out|term|query|price|day|year|length|text|range|level)$"
 )
 _MEASURE = re.compile(r"^(height|weight|length|duration|distance|radius)(?:in)?(feet|inches|kg|cm|lbs|minutes|km)$")
-_NOT_AN_ID = frozenset(["covid", "android", "rapid", "liquid", "hybrid", "avoid", "solid", "valid", "grid", "paid", "void", "kid", "bid", "aid", "mid"])
+_NOT_AN_ID = frozenset(
+    [
+        "covid",
+        "android",
+        "rapid",
+        "liquid",
+        "hybrid",
+        "avoid",
+        "solid",
+        "valid",
+        "grid",
+        "paid",
+        "void",
+        "kid",
+        "bid",
+        "aid",
+        "mid",
+    ]
+)
 
 
 @lru_cache(maxsize=8192)

@@ -22,14 +22,26 @@ def sentence_relevance(text: Text, tool_stems: frozenset[str]) -> list[float]:
     return [count / best if best else 1.0 for count in counts]
 
 
-def topic_span(text: Text, used: list[Span], tool_stems: frozenset[str], relevance: list[float]) -> Span | None:
-    """The best chunk of content words that no other parameter took; None where nothing is left to search for."""
+def topic_span(
+    text: Text, used: list[Span], tool_stems: frozenset[str], relevance: list[float], *, whole: bool = False
+) -> Span | None:
+    """The best chunk of content words that no other parameter took; None where nothing is left to search for.
+
+    `whole` goes on over prepositions: "laptops for students", not "laptops".
+    """
     blocked = {index for span in used for index in range(span.first, span.last + 1)}
     best: tuple[float, Span] | None = None
-    for first, last in _chunks(text, blocked):
+    chunks = _chunks(text, blocked)
+    joined: set[int] = set()
+    for first, last in chunks:
+        if first in joined:
+            continue
         start, end = _trim(text, first, last, tool_stems)
         if start > end:
             continue
+        if whole and end == last:
+            end = _extended(text, end, chunks)
+            joined.update(each for each, _ in chunks if last < each <= end)
         worth = _worth(text, (first, last), (start, end), relevance)
         if best is None or worth > best[0]:
             at, to = text.tokens[start].start, text.tokens[end].end
@@ -52,16 +64,32 @@ def _chunks(text: Text, blocked: set[int]) -> list[tuple[int, int]]:
         if (not content or request or new_sentence) and first is not None:
             chunks.append((first, index - 1))
             first = None
-        if content and not request and first is None:
+        if content and not request and first is None and not token.text.isdecimal():
             first = index
     if first is not None:
         chunks.append((first, len(tokens) - 1))
     return chunks[:400]
 
 
+def _extended(text: Text, end: int, chunks: list[tuple[int, int]]) -> int:
+    """The end of the phrase that the chunk opens: on to the next chunk where only connecting words stand between."""
+    tokens = text.tokens
+    following = {first: last for first, last in chunks if first > end}
+    for _ in range(3):
+        index = end + 1
+        while index < len(tokens) and index <= end + 2 and tokens[index].lower in words.JOINING:
+            index += 1
+        if index == end + 1 or index not in following or tokens[index].sentence != tokens[end].sentence:
+            break
+        end = following[index]
+    return end
+
+
 def _named(text: Text, index: int) -> bool:
     token = text.tokens[index]
-    return token.capital and len(token.lower) > 2 and token.lower not in words.NOT_NAMES and not text.opens_sentence(index)
+    return (
+        token.capital and len(token.lower) > 2 and token.lower not in words.NOT_NAMES and not text.opens_sentence(index)
+    )
 
 
 def _trim(text: Text, first: int, last: int, tool_stems: frozenset[str]) -> tuple[int, int]:
@@ -69,8 +97,10 @@ def _trim(text: Text, first: int, last: int, tool_stems: frozenset[str]) -> tupl
     tokens = text.tokens
     while last >= first and (tokens[last].stem in words.GENERIC_NOUNS or (tokens[last].stem in tool_stems)):
         last -= 1
-    while first <= last and tokens[first].lower not in words.QUALITIES and (
-        tokens[first].stem in words.GENERIC_NOUNS or tokens[first].stem in tool_stems
+    while (
+        first <= last
+        and tokens[first].lower not in words.QUALITIES
+        and (tokens[first].stem in words.GENERIC_NOUNS or tokens[first].stem in tool_stems)
     ):
         first += 1
     return first, last
@@ -90,13 +120,33 @@ def _worth(text: Text, chunk: tuple[int, int], trimmed: tuple[int, int], relevan
         worth += 1.0
     elif before in ("in", "at", "from", "near", "with", "by"):
         worth -= 1.0
+    if any(
+        token.stem == "includ"
+        for token in tokens[max(0, start - 12) : start]
+        if token.sentence == tokens[start].sentence
+    ):
+        worth -= 1.5
     if end < chunk[1] or start > chunk[0]:
         worth += 1.5
     if any(tokens[index].capital for index in range(start, end + 1)) and not text.opens_sentence(start):
         worth += 1.2
     if tokens[start].stem.endswith("ing"):
         worth -= 0.5
-    opening = text.raw[text.sentence_starts[tokens[start].sentence] :][:12].lower()
-    if opening.startswith(("i'm ", "i am ", "my ", "we're ", "we are ", "our ", "as a ")):
+    opening = text.raw[text.sentence_starts[tokens[start].sentence] :][:16].lower()
+    if opening.startswith(
+        (
+            "i'm ",
+            "i am ",
+            "my ",
+            "we're ",
+            "we are ",
+            "our ",
+            "as a ",
+            "also",
+            "additionally",
+            "furthermore",
+            "moreover",
+        )
+    ):
         worth -= 1.5
     return worth

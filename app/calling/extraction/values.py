@@ -114,6 +114,13 @@ def _written_number(profile: Profile, span: Span) -> str:
 
 
 def _code(profile: Profile, span: Span) -> Json:
+    if span.kind in ("company", "airport"):
+        code = str(span.value)
+        return (
+            (code.lower() if profile.example.islower() else code)
+            if profile.kind in ("ticker", "airport")
+            else span.text
+        )
     if profile.coded == "upper":
         return str(span.value).upper()
     if profile.coded == "lower":

@@ -1,0 +1,141 @@
+"""How often the demo users get the tool they would want: `make bench-personalization`.
+
+Every instruction of `app/demo/expectations.json` is about a job that its user's history does not hold, so the taste
+has to carry over. Side by side, in one run, through the retriever and the ranker that serve (no HTTP, no database):
+
+- relevance alone: the retriever's first tool, the same for everybody;
+- raw similarity: the same retrieval, reordered by similarity to the mean of the liked tools (no weights, no time);
+- ours: the preference ranker, with the setting given and with `auto`.
+
+`job`: the chosen tool does the job at all (functionality). `wanted`: it is one that this user would want.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from app.catalogue.parse import parse
+from app.domain import HistorySetting, Interaction, Rating, ToolCall, ToolSource
+from app.retrieval.embedder import SentenceTransformerEmbedder
+from app.retrieval.intents import intents
+from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature
+from app.retrieval.retriever import CatalogueSnapshot, Retrieved
+from app.retrieval.texts import retrieval_texts
+
+DATA = files("app.demo")
+Chooser = Callable[[Sequence[Retrieved], dict[str, Any]], str]
+
+
+def load(name: str) -> Any:
+    return json.loads(DATA.joinpath(name).read_text("utf-8"))
+
+
+def snapshot(embedder: SentenceTransformerEmbedder) -> CatalogueSnapshot:
+    documents = [
+        document
+        for file in sorted(DATA.joinpath("catalogue").iterdir(), key=lambda file: file.name)
+        for document in json.loads(file.read_text("utf-8"))
+    ]
+    tools = [tool for _, tool in parse(ToolSource.RAPIDAPI, documents).tools]
+    vectors = embedder.encode([retrieval_texts(tool)[0] for tool in tools])
+    return CatalogueSnapshot.build(tools, vectors[:, None], vectors, 1)
+
+
+def interactions(user: dict[str, Any]) -> list[Interaction]:
+    return [
+        Interaction(
+            instruction=item["instruction"],
+            tool_call=ToolCall(item["tool_call"]["tool_name"], item["tool_call"]["parameters"]),
+            occurred_at=datetime.fromisoformat(item["occurred_at"]),
+            rating=Rating(item["rating"]) if item["rating"] else None,
+        )
+        for item in sorted(user["history"], key=lambda item: str(item["occurred_at"]))
+    ]
+
+
+class Choosers:
+    """The systems compared: each takes what was retrieved, and the user."""
+
+    def __init__(self, catalogue: CatalogueSnapshot, weights: RankerWeights | None = None) -> None:
+        self._catalogue = catalogue
+        self._ranker = PreferenceRanker(weights)
+        self._signatures = {
+            tool.name: ToolSignature(tool.name, tool.provider, catalogue.attribute_vectors[row])
+            for row, tool in enumerate(catalogue.tools)
+        }
+
+    def relevance(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+        return found[0].tool.name
+
+    def raw_similarity(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+        liked = [item.tool_call.tool_name for item in interactions(user) if item.rating is not Rating.DISLIKED]
+        mean = np.mean([self._signatures[name].attributes for name in liked], axis=0)
+        return max(found, key=lambda item: float(self._signatures[item.tool.name].attributes @ mean)).tool.name
+
+    def given(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+        return self._ranked(found, self.profile(user, HistorySetting(user["history_setting"])))
+
+    def auto(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+        return self._ranked(found, self.profile(user, HistorySetting.AUTO))
+
+    def profile(self, user: dict[str, Any], setting: HistorySetting) -> Profile:
+        return self._ranker.profile(setting, interactions(user), self._signatures)
+
+    def _ranked(self, found: Sequence[Retrieved], profile: Profile) -> str:
+        attributes = self._catalogue.attribute_vectors[[item.row for item in found]]
+        tools = [item.tool for item in found]
+        return self._ranker.rank([item.relevance for item in found], tools, attributes, profile)[0].tool.name
+
+
+def accuracy(
+    chooser: Chooser, found: Sequence[Sequence[Retrieved]], setting: str | None = None
+) -> tuple[float, float, int]:
+    """Share of instructions for which the tool does the job, for which it is the wanted one, and how many they are."""
+    users = {user["user_id"]: user for user in load("users.json")}
+    jobs = {job["job"]: set(job["tools"]) for job in load("jobs.json")["jobs"]}
+    able: list[bool] = []
+    wanted: list[bool] = []
+    for expectation, retrieved in zip(load("expectations.json"), found, strict=True):
+        user = users[expectation["user_id"]]
+        if setting is None or user["history_setting"] == setting:
+            name = chooser(retrieved, user)
+            able.append(name in jobs[expectation["job"]])
+            wanted.append(name in expectation["acceptable"])
+    return float(np.mean(able)), float(np.mean(wanted)), len(wanted)
+
+
+def retrieve(catalogue: CatalogueSnapshot, embedder: SentenceTransformerEmbedder) -> list[list[Retrieved]]:
+    found = []
+    for expectation in load("expectations.json"):
+        texts = intents(expectation["instruction"])
+        found.append(catalogue.search(expectation["instruction"], embedder.encode(texts), 50))
+    return found
+
+
+def main() -> None:
+    embedder = SentenceTransformerEmbedder()
+    catalogue = snapshot(embedder)
+    found = retrieve(catalogue, embedder)
+    choosers = Choosers(catalogue)
+    systems: dict[str, Chooser] = {
+        "relevance alone": choosers.relevance,
+        "raw similarity to liked": choosers.raw_similarity,
+        "ours": choosers.given,
+        "ours, setting auto": choosers.auto,
+    }
+    table = Table("system", "setting", "n", "job", "wanted", title=f"{len(catalogue.tools)} demo tools")
+    for name, chooser in systems.items():
+        for setting in (None, "preferred_only", "rating_integrated", "chronological"):
+            able, wanted, count = accuracy(chooser, found, setting)
+            table.add_row(name if setting is None else "", setting or "all", str(count), f"{able:.1%}", f"{wanted:.1%}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
