@@ -85,7 +85,7 @@ def demo(
     from app.demo.tour import run  # noqa: PLC0415 (only this command needs it)
 
     settings = _settings(
-        host="127.0.0.1", port=port, data_dir=data_dir, demo_mode=True, database_url=None, log_level="WARNING"
+        host="127.0.0.1", port=port, data_dir=data_dir, demo_mode=True, log_level="WARNING"
     )
     run(settings, out, serve=not exit_after)
 

@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, PostgresDsn, RedisDsn, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -24,12 +24,12 @@ class Settings(BaseSettings):
     """Holds the embedded PostgreSQL and the persisted tool index."""
 
     # Store
-    database_url: PostgresDsn | None = None
+    database_url: str = ""
     """postgresql://user:password@host/database. Without it an embedded PostgreSQL runs in `data_dir`."""
     database_pool_size: int = Field(default=10, ge=1, le=200)
     database_timeout_seconds: float = Field(default=10.0, gt=0)
     """For a connection from the pool, and for one statement."""
-    redis_url: RedisDsn | None = None
+    redis_url: str = ""
     """Shared cache and rate limits, and tool-change events between replicas. Without it: in process."""
 
     # Who may call
@@ -62,6 +62,21 @@ class Settings(BaseSettings):
     """Whether instructions and parameters may appear in logs."""
     otlp_endpoint: str = ""
     """OpenTelemetry traces over HTTP go here; empty for none (needs the extra `otel`)."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, value: str) -> str:
+        # Not pydantic's PostgresDsn: that knows no Unix sockets, which have no host.
+        if value and value.split("://", 1)[0] not in {"postgresql", "postgres", "postgresql+asyncpg"}:
+            raise ValueError("a PostgreSQL URL looks like postgresql://user:password@host:5432/database")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        if value and value.split("://", 1)[0] not in {"redis", "rediss", "unix"}:
+            raise ValueError("a Redis URL looks like redis://host:6379/0")
+        return value
 
     @field_validator("log_level")
     @classmethod

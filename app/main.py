@@ -44,8 +44,8 @@ _TIDY_SECONDS = 600.0
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """The configured or the embedded PostgreSQL, migrated. Raises `SetupError`."""
     async with AsyncExitStack() as stack:
-        if settings.database_url is not None:
-            url = "postgresql+asyncpg://" + str(settings.database_url).split("://", 1)[1]
+        if settings.database_url:
+            url = "postgresql+asyncpg://" + settings.database_url.split("://", 1)[1]
         else:
             embedded = EmbeddedPostgres(settings.data_dir.resolve() / "postgres")
             url = await asyncio.to_thread(embedded.start)
@@ -84,7 +84,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         embedder = await stack.enter_async_context(BatchingEmbedder(await asyncio.to_thread(_load, settings)))
         encoder = ToolEncoder(embedder)
         live = LiveCatalogue(database, encoder, settings.data_dir / "index")
-        events = CatalogueEvents(str(settings.redis_url) if settings.redis_url else None, live.notice)
+        events = CatalogueEvents(settings.redis_url, live.notice)
         stack.push_async_callback(events.close)
         await live.refresh()
         catalogue = CatalogueService(database, embedder, encoder, live, events.announce)
@@ -158,7 +158,7 @@ def _services(settings: Settings, parts: Parts, metrics: Metrics) -> Services:
         catalogue=parts.catalogue,
         keys=KeyService(database),
         idempotency=IdempotencyService(database, timedelta(hours=settings.idempotency_hours)),
-        rate_limits=RateLimitService(settings.rate_limit, str(settings.redis_url) if settings.redis_url else None),
+        rate_limits=RateLimitService(settings.rate_limit, settings.redis_url),
         health=HealthService(database, live),
         metrics=metrics,
         keys_needed=not settings.demo_mode,

@@ -1,5 +1,6 @@
 """Whether a call's parameters are ones that its tool's document allows."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import time
@@ -7,7 +8,6 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-import orjson
 import regex
 from jsonschema import Draft202012Validator, FormatChecker, SchemaError, validators
 from jsonschema.exceptions import UnknownType, ValidationError
@@ -79,10 +79,8 @@ def value_problem(schema: Mapping[str, Json], value: Json) -> str | None:
     return error.message if len(error.message) <= 300 else f"{_shown(value)} breaks its {error.validator}"
 
 
-def _key(schema: Mapping[str, Json]) -> bytes:
-    return orjson.dumps(
-        schema, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
-    )
+def _key(schema: Mapping[str, Json]) -> str:
+    return json.dumps(dict(schema), default=str)
 
 
 def _shown(value: Json) -> str:
@@ -91,9 +89,9 @@ def _shown(value: Json) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _validator(schema_json: bytes) -> Validator | None:
+def _validator(schema_json: str) -> Validator | None:
     """None where the schema is not a valid one. References outside the schema are never fetched."""
-    schema = orjson.loads(schema_json)
+    schema = json.loads(schema_json)
     try:
         _Draft.check_schema(schema)
     except SchemaError:
@@ -114,7 +112,7 @@ def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Any:
         return
 
 
-_Draft: Any = validators.extend(Draft202012Validator, {"pattern": _pattern})
+_Draft: Any = validators.extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -71,7 +72,8 @@ class SentenceTransformerEmbedder:
             torch.set_num_threads(threads)
         source = str(get_model_path()) if path_or_name is None else path_or_name
         local = Path(source).is_dir()
-        self._model = SentenceTransformer(source, device=device, local_files_only=local)
+        with _no_progress_bar():
+            self._model = SentenceTransformer(source, device=device, local_files_only=local)
         self._model.eval()
         label = "all-MiniLM-L6-v2" if path_or_name is None else Path(source).name if local else source
         self.name = f"{label}@{_fingerprint(self._model)}"
@@ -107,6 +109,21 @@ class SentenceTransformerEmbedder:
             raise ValueError("this model is not accurate in bfloat16: use precision='float32'")
         self._model.to(torch.float32)
         self._model.load_state_dict(exact)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """The libraries draw one for reading weights, on standard error; a service's log is no place for it."""
+    from transformers.utils import logging as transformers_logging
+
+    logging: Any = transformers_logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class _FastForward:

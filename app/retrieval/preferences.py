@@ -24,14 +24,14 @@ Vector = NDArray[np.float32]
 class RankerWeights:
     """Defaults by judgement, checked on the demo data (`make bench-personalization`); to be fitted on PEToolBench."""
 
-    preference: float = 0.35
+    preference: float = 0.2
     """Of a whole preference point against the relevance, whose range is 0 to 1."""
     same_tool: float = 1.0
     same_provider: float = 0.4
-    attributes: float = 0.7
+    attributes: float = 1.0
     attribute_scale: float = 0.06
     """Difference of mean cosine similarity that counts as a clear one (tanh 1)."""
-    half_life: float = 0.2
+    half_life: float = 0.25
     """`chronological`: an interaction this share of the history older than another counts half as much."""
     unrated: float = 0.5
     """`rating_integrated`: use without a word is a weaker sign than a liking."""

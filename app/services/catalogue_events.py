@@ -16,7 +16,7 @@ _RETRY_SECONDS = 5.0
 
 
 class CatalogueEvents:
-    def __init__(self, redis_url: str | None, notice: Callable[[], None]) -> None:
+    def __init__(self, redis_url: str, notice: Callable[[], None]) -> None:
         self._redis: Redis | None = Redis.from_url(redis_url) if redis_url else None
         self._notice = notice
 

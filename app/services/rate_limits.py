@@ -11,7 +11,7 @@ from app.errors import RateLimited, SetupError
 class RateLimitService:
     """`limit` such as `600/minute`; empty for none. Redis lost: each replica counts for itself until it is back."""
 
-    def __init__(self, limit: str, redis_url: str | None) -> None:
+    def __init__(self, limit: str, redis_url: str) -> None:
         self._limit = _parse(limit)
         self._local = MovingWindowRateLimiter(MemoryStorage())
         self._shared = (

@@ -1,6 +1,7 @@
 """The main job: of the tools that can do what the instruction asks, the one this user would want."""
 
 import time
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from app.db.database import Database
 from app.domain import Candidate, Decision, Evidence, HistorySetting, Tool, ToolCall, ToolSource
 from app.errors import EmptyCatalogue, InvalidRequest, ModelUnavailable, UnknownTools
 from app.retrieval.batching import BatchingEmbedder
+from app.retrieval.functionality import functional_fit
 from app.retrieval.intents import intents
 from app.retrieval.preferences import PreferenceRanker, Profile
 from app.retrieval.retriever import CatalogueSnapshot, Retrieved
@@ -124,7 +126,7 @@ class ToolCallService:
         return replace(decision, timings=watch.total())
 
     def _check(self, request: CallRequest) -> None:
-        if not request.instruction.strip():
+        if _is_blank(request.instruction):
             raise InvalidRequest("The instruction is empty; say what the user asks for.")
         if len(request.instruction) > self._max_instruction_characters:
             raise InvalidRequest(
@@ -162,7 +164,7 @@ class ToolCallService:
         self, found: Sequence[Retrieved], snapshot: CatalogueSnapshot, profile: Profile, n_candidates: int
     ) -> tuple[list[Candidate], list[Evidence]]:
         tools = [item.tool for item in found]
-        relevances = [item.relevance for item in found]
+        relevances = functional_fit(found)
         attributes = snapshot.attribute_vectors[[item.row for item in found]]
         candidates = self._ranker.rank(relevances, tools, attributes, profile)[:n_candidates]
         chosen = tools.index(candidates[0].tool)
@@ -175,6 +177,11 @@ class ToolCallService:
                 row = (await work.users.create(decision.user_id)).id
         async with self._database.statement() as work:
             await work.decisions.add(row, decision, inline)
+
+
+def _is_blank(text: str) -> bool:
+    # Zero-width and control characters are no words either.
+    return all(character.isspace() or unicodedata.category(character) in ("Cf", "Cc") for character in text)
 
 
 def _parse_inline(documents: Sequence[Any]) -> list[Tool]:

@@ -47,7 +47,7 @@ class Score:
     by_source: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
     def add(self, example: Example, extraction: Extraction) -> None:
-        """Whole parameters count with defaults (the paper's Param Acc); single ones only where the instruction states them."""
+        """Whole parameters count with defaults (the paper's Param Acc), single ones where they are stated."""
         self.examples += 1
         self.exact += extraction.parameters == example.expected
         for name, value in extraction.parameters.items():
@@ -73,7 +73,7 @@ class Score:
 
 def load(shared: Path) -> list[Example]:
     raw = (shared / "data" / "rapidapi" / "tools.jsonl").read_text(encoding="utf-8").splitlines()
-    documents = {}
+    documents: dict[tuple[str, str, str], dict[str, Json]] = {}
     for line in raw:
         document = json.loads(line)
         key = (document["category_name"], document["tool_name"], document["api_name"])

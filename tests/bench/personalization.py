@@ -4,6 +4,7 @@ Every instruction of `app/demo/expectations.json` is about a job that its user's
 has to carry over. Side by side, in one run, through the retriever and the ranker that serve (no HTTP, no database):
 
 - relevance alone: the retriever's first tool, the same for everybody;
+- functional fit alone: the same after relevance is shared among tools of the same functionality;
 - raw similarity: the same retrieval, reordered by similarity to the mean of the liked tools (no weights, no time);
 - ours: the preference ranker, with the setting given and with `auto`.
 
@@ -23,6 +24,7 @@ from rich.table import Table
 from app.catalogue.parse import parse
 from app.domain import HistorySetting, Interaction, Rating, ToolCall, ToolSource
 from app.retrieval.embedder import SentenceTransformerEmbedder
+from app.retrieval.functionality import functional_fit
 from app.retrieval.intents import intents
 from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature
 from app.retrieval.retriever import CatalogueSnapshot, Retrieved
@@ -73,6 +75,10 @@ class Choosers:
     def relevance(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
         return found[0].tool.name
 
+    def fit(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+        fit = functional_fit(found)
+        return found[int(np.argmax(fit))].tool.name
+
     def raw_similarity(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
         liked = [item.tool_call.tool_name for item in interactions(user) if item.rating is not Rating.DISLIKED]
         mean = np.mean([self._signatures[name].attributes for name in liked], axis=0)
@@ -90,7 +96,7 @@ class Choosers:
     def _ranked(self, found: Sequence[Retrieved], profile: Profile) -> str:
         attributes = self._catalogue.attribute_vectors[[item.row for item in found]]
         tools = [item.tool for item in found]
-        return self._ranker.rank([item.relevance for item in found], tools, attributes, profile)[0].tool.name
+        return self._ranker.rank(functional_fit(found), tools, attributes, profile)[0].tool.name
 
 
 def accuracy(
@@ -125,6 +131,7 @@ def main() -> None:
     choosers = Choosers(catalogue)
     systems: dict[str, Chooser] = {
         "relevance alone": choosers.relevance,
+        "functional fit alone": choosers.fit,
         "raw similarity to liked": choosers.raw_similarity,
         "ours": choosers.given,
         "ours, setting auto": choosers.auto,

@@ -95,9 +95,9 @@ class TestSearch:
         assert DenseIndex.build(unit(100)).kind is IndexKind.FLAT
         assert DenseIndex.build(unit(101)).kind is IndexKind.IVF
 
-    def test_building_leaves_the_number_of_threads_as_it_was(self) -> None:
+    def test_building_and_searching_leave_the_number_of_threads_as_it_was(self) -> None:
         before = dense_index.faiss.omp_get_max_threads()
-        DenseIndex.build(unit(500), kind=IndexKind.IVF, threads=1)
+        DenseIndex.build(unit(500), kind=IndexKind.IVF, threads=1).search(unit(1), 3)
         assert dense_index.faiss.omp_get_max_threads() == before
 
 

@@ -6,22 +6,26 @@ from collections.abc import Iterator
 from app.calling.extraction.spans import Span
 from app.calling.extraction.text import Text
 
+_READ = 4000
+"""Characters that are searched: these patterns may look far ahead from each place."""
 _COLON = re.compile(r":\s+(?=\S)")
 _TRANSLATE = re.compile(
-    r"\btranslate\s+(?:the\s+(?:text|sentence|phrase|word|words)\s+|this\s+|that\s+)?(?!the following|this |it )(.{1,400}?)\s+(?:in)?to\s+[A-Z]|\bsay\s+(.{1,200}?)\s+in\s+[A-Z]"
+    r"\btranslate\s{1,3}(?:the\s(?:text|sentence|phrase|word|words)\s|this\s|that\s)?"
+    r"(?!the following|this |it )(.{1,400}?)\s{1,3}(?:in)?to\s[A-Z]|\bsay\s{1,3}(.{1,200}?)\s{1,3}in\s[A-Z]"
 )
 _SAYING = re.compile(
-    r"\b(?:saying|says|say|tell(?:ing)?\s+(?:him|her|them|everyone)|reading|with the (?:text|message|body))\s+(?:that\s+)?(?!about\b|in\b)(.{1,600}?)(?:[.!?]?\s*$|\n)",
+    r"\b(?:saying|says|say|tell(?:ing)?\s(?:him|her|them|everyone)|reading|with the (?:text|message|body))\s{1,3}"
+    r"(?:that\s)?(?!about\b|in\b)(.{1,600}?)(?:[.!?]?\s{0,3}$|\n)",
     re.IGNORECASE,
 )
 
 
 def clause_spans(text: Text) -> Iterator[Span]:
-    raw = text.raw
+    raw = text.raw[:_READ]
     if match := _COLON.search(raw):
-        content = raw[match.end() :].strip()
+        content = text.raw[match.end() :].strip()
         if " " in content and not content.startswith(("'", '"', "“")):
-            yield _span(text, match.end(), len(raw.rstrip()))
+            yield _span(text, match.end(), len(text.raw.rstrip()))
     lower_start = raw[:1].lower() + raw[1:]
     for pattern in (_TRANSLATE, _SAYING):
         if match := pattern.search(lower_start):

@@ -1,5 +1,7 @@
 """Well-known names and their codes: countries (ISO 3166), languages (ISO 639-1), currencies (ISO 4217), US states."""
 
+from app.calling.extraction.text import words_of
+
 _COUNTRIES = (
     "AF Afghanistan|AL Albania|DZ Algeria|AR Argentina|AM Armenia|AU Australia|AT Austria|AZ Azerbaijan"
     "|BH Bahrain|BD Bangladesh|BY Belarus|BE Belgium|BO Bolivia|BA Bosnia and Herzegovina|BW Botswana"
@@ -88,7 +90,7 @@ TABLES = {
 CURRENCY_CODES = frozenset(CURRENCIES.values())
 STATE_CODES = frozenset(STATES.values())
 COUNTRY_CODES = frozenset(COUNTRIES.values())
-_AMBIGUOUS = frozenset(["try", "sol", "won", "rand", "sar", "cad", "lira", "ether", "doge", "real"])
+_AMBIGUOUS = words_of("try sol won rand sar cad lira ether doge real")
 
 
 FIRST_WORDS = frozenset(name.split()[0].split("-")[0] for table in TABLES.values() for name in table)

@@ -25,10 +25,14 @@ DATE_PATTERN = (
     rf"|\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?{_MONTH}(?:,?\ \d{{4}}\b)?|{_MONTH}\ (?:of\ )?\d{{4}}\b"
     r"|(?:the\ )?day\ (?:after\ tomorrow|before\ yesterday)\b|today\b|tonight\b|tomorrow\b|yesterday\b"
     rf"|(?:next|last|this|coming|past)\ (?:{_DAY}|week(?:end)?\b|month\b|year\b)"
-    rf"|(?:in|within)\ {_COUNT}\ {_UNIT}(?=\s*(?:[.?!,;]|$|from\b|time\b))|{_COUNT}\ {_UNIT}\ (?:ago|from\ now|from\ today)\b"
+    rf"|(?:in|within)\ {_COUNT}\ {_UNIT}(?=\s*(?:[.?!,;]|$|from\b|time\b))"
+    rf"|{_COUNT}\ {_UNIT}\ (?:ago|from\ now|from\ today)\b"
     rf"|{_FULL_DAY}"
 )
-TIME_PATTERN = r"\d{1,2}:\d{2}(?::\d{2})?(?:\ ?[ap]\.?m\b\.?)?(?!\w)|\d{1,2}\ ?[ap]\.?m\b\.?|\d{1,2}\ o['’]clock\b|noon\b|midnight\b"
+TIME_PATTERN = (
+    r"\d{1,2}:\d{2}(?::\d{2})?(?:\ ?[ap]\.?m\b\.?)?(?!\w)"
+    r"|\d{1,2}\ ?[ap]\.?m\b\.?|\d{1,2}\ o['’]clock\b|noon\b|midnight\b"
+)
 
 
 @dataclass(frozen=True, slots=True)

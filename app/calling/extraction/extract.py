@@ -5,19 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from app.calling.extraction.clauses import clause_spans
-from app.calling.extraction.dates import Moment
 from app.calling.extraction.mentioned import listed, member_candidates, switch_candidate, takes_list
-from app.calling.extraction.mentions import address_spans, comma_places, cued_spans, place_spans, proper_spans
+from app.calling.extraction.mentions import cued_spans
 from app.calling.extraction.profile import Profile, profile_of
+from app.calling.extraction.reading import read_spans
 from app.calling.extraction.scoring import OPTIONAL_THRESHOLD, REQUIRED_THRESHOLD, score, span_role
-from app.calling.extraction.spans import Span, is_clock, named_spans, quoted_spans, typed_spans
+from app.calling.extraction.spans import Span
 from app.calling.extraction.text import Text, name_words, stem
 from app.calling.extraction.topic import sentence_relevance, topic_span
 from app.calling.extraction.values import fitting, value_of
 from app.domain import Json, Parameter, Tool
 
-_TOPICAL = frozenset(("query", "text", "name", "string", "place"))
 _PARTS_OF_A_DATE = frozenset(("year", "month", "day"))
 _SOURCES = {
     "proper": "name",
@@ -105,7 +103,7 @@ def extract_parameters(instruction: str, tool: Tool, *, now: datetime) -> Extrac
 def _fill(text: Text, wanted: list[_Wanted], filled: _Filled, tool: Tool, now: datetime) -> None:
     tool_stems = _tool_stems(tool)
     relevance = sentence_relevance(text, tool_stems)
-    spans = _spans(text, now)
+    spans = read_spans(text, now)
     offers = [
         *_span_offers(text, wanted, spans, tool_stems, relevance),
         *_mentioned_offers(text, wanted, spans, relevance),
@@ -115,7 +113,7 @@ def _fill(text: Text, wanted: list[_Wanted], filled: _Filled, tool: Tool, now: d
         if offer.wanted.parameter.name not in filled.values and filled.free(offer.span, offer.wanted.profile.kind):
             _extend(text, offer, spans)
             filled.put(offer)
-    _fill_topics(text, wanted, filled, tool_stems, relevance)
+    _fill_topic(text, wanted, filled, tool_stems, relevance)
 
 
 def _tool_stems(tool: Tool) -> frozenset[str]:
@@ -123,32 +121,6 @@ def _tool_stems(tool: Tool) -> frozenset[str]:
     split = [word for part in parts for word in name_words(part)]
     whole = [word.strip("()[],:-").lower() for part in parts for word in part[:200].split()]
     return frozenset(stem(word) for word in (*split, *whole) if len(word) > 2)
-
-
-def _spans(text: Text, now: datetime) -> list[Span]:
-    quoted = quoted_spans(text)
-    typed = typed_spans(text, now, quoted)
-    named = named_spans(text)
-    spans = [*quoted, *typed, *named, *address_spans(text), *place_spans(text)]
-    proper = proper_spans(text, [*quoted, *typed])
-    spans += [*proper, *comma_places(text, [*named, *proper]), *clause_spans(text)]
-    _join_clocks(spans)
-    houses = {span.start for span in spans if span.kind == "address"}
-    for span in typed:
-        if span.start in houses and span.kind == "number":
-            span.unit = "house"
-    return spans
-
-
-def _join_clocks(spans: list[Span]) -> None:
-    """Gives a date the time of day that stands beside it: tomorrow at 3pm."""
-    clocks = [span for span in spans if is_clock(span.value)]
-    for span in spans if clocks else ():
-        if isinstance(span.value, Moment) and span.value.clock is None:
-            after = [clock for clock in clocks if 0 < clock.first - span.last <= 3]
-            before = [clock for clock in clocks if 0 < span.first - clock.last <= 3]
-            if after or before:
-                span.value = replace(span.value, clock=(after[:1] or before[-1:])[0].value)
 
 
 def _span_offers(
@@ -237,32 +209,31 @@ def _extend(text: Text, offer: _Offer, spans: list[Span]) -> None:
         )
 
 
-def _fill_topics(
+def _fill_topic(
     text: Text, wanted: list[_Wanted], filled: _Filled, tool_stems: frozenset[str], relevance: list[float]
 ) -> None:
-    """Gives one parameter without a value what the instruction is about: the query, else a required name or the like."""
-    open_ = [
-        each
-        for each in wanted
-        if each.parameter.name not in filled.values and each.profile.kind in _TOPICAL and not each.profile.members
-    ]
-    required = sum(1 for each in wanted if each.parameter.required)
-    lacking = sum(1 for each in open_ if each.parameter.required and each.parameter.default is None)
-    open_ = [
-        each
-        for each in open_
-        if each.profile.kind == "query"
-        or (each.parameter.required and (each.profile.kind == "text" or required == 1 or lacking == 1))
-    ]
-    has_query = any(each.profile.kind in ("query", "text") for each in wanted if each.parameter.name in filled.values)
-    ranked = sorted(open_, key=lambda each: (each.profile.kind not in ("query", "text"), not each.parameter.required))
-    for each in ranked[:1]:
-        if has_query and not each.parameter.required:
-            return
-        used = [span for span, _ in filled.spans]
-        span = topic_span(
-            text, used, tool_stems, relevance, whole=each.profile.kind == "query" or "title" in each.profile.words
-        )
-        value = None if span is None else value_of(each.parameter, each.profile, span)
-        if span is not None and value is not None:
-            filled.put(_Offer(0.0, each, span, value))
+    """Gives one parameter that has no value yet what the instruction is about."""
+    each = _topical(wanted, filled)
+    if each is None:
+        return
+    whole = each.profile.kind == "query" or "title" in each.profile.words
+    span = topic_span(text, [used for used, _ in filled.spans], tool_stems, relevance, whole=whole)
+    value = None if span is None else value_of(each.parameter, each.profile, span)
+    if span is not None and value is not None:
+        filled.put(_Offer(0.0, each, span, value))
+
+
+def _topical(wanted: list[_Wanted], filled: _Filled) -> _Wanted | None:
+    """The query or text to fill with the topic; else a name or place that is the only thing the tool needs."""
+    empty = [each for each in wanted if each.parameter.name not in filled.values]
+    required = [each for each in empty if each.parameter.required and not each.profile.members]
+    for kinds in (("query", "text"), ("name", "string", "place")):
+        fitting_ = [each for each in required if each.profile.kind in kinds]
+        needed = [each for each in fitting_ if each.parameter.default is None]
+        fitting_ = needed or [each for each in fitting_ if each.profile.kind != "place"]
+        only = sum(1 for each in wanted if each.parameter.required) == 1
+        if fitting_ and ("query" in kinds or only or len(needed) == 1):
+            return fitting_[0]
+    searched = any(each.profile.kind in ("query", "text") and each.parameter.name in filled.values for each in wanted)
+    optional = [each for each in empty if each.profile.kind == "query" and not each.profile.members]
+    return optional[0] if optional and not searched else None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from app.calling.extraction.codes import CURRENCY_CODES
-from app.calling.extraction.words import words_of
+from app.calling.extraction.text import words_of
 from app.domain import Json
 
 START = words_of(
@@ -51,8 +51,8 @@ _KINDS = {
         "query": "q query search keyword keywords term phrase s topic words",
         "place": "city location place address town region county gov destination origin area where station district "
         "street neighborhood",
-        "name": "name title subject movie song artist album book team player drug company brand product food ingredient "
-        "author god character category genre",
+        "name": "name title subject movie song artist album book team player drug company brand product food "
+        "ingredient author god character category genre",
         "number": "amount number age weight height radius price duration distance rating temperature width length",
     }.items()
 }

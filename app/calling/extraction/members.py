@@ -9,9 +9,7 @@ Aliases = tuple[tuple[tuple[str, ...], Json], ...]
 """Stems of what a member is called, and the member."""
 
 _BULLET = re.compile(r"^\s*[-*•]\s*[`'\"*]{1,3}([\w.\-]{1,32})[`'\"*]{1,3}(?=\s*(?:[:,.;(=-]|$))", re.MULTILINE)
-_MEANING = re.compile(
-    r"\b([\w-]{1,24})[`'\"*]{0,3}\s{0,3}(?:[:=(]|->|→|-\s|for\s)\s{0,3}([A-Za-z][^\n|,;:()*]{1,40})"
-)
+_MEANING = re.compile(r"\b([\w-]{1,24})[`'\"*]{0,3}\s{0,3}(?:[:=(]|->|→|-\s|for\s)\s{0,3}([A-Za-z][^\n|,;:()*]{1,40})")
 _SYNONYMS = {
     name: calls.split("|")
     for name, calls in {
@@ -54,7 +52,9 @@ def bulleted(description: str) -> tuple[str, ...]:
 
 def aliases_of(members: tuple[Json, ...], description: str) -> Aliases:
     """The members' own spellings, common synonyms, and what the description says that each means."""
-    by_text: dict[str, Json] = {str(member).lower(): member for member in members if isinstance(member, (str, int, float))}
+    by_text: dict[str, Json] = {
+        str(member).lower(): member for member in members if isinstance(member, (str, int, float))
+    }
     found: dict[tuple[str, ...], Json] = {}
     for text, member in by_text.items():
         for name in (text, re.sub(r"[_\-.]+", " ", text), *_SYNONYMS.get(text, ())):

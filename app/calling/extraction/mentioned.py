@@ -5,20 +5,18 @@ from collections.abc import Iterator
 from app.calling.extraction import words
 from app.calling.extraction.profile import Profile
 from app.calling.extraction.spans import Span
-from app.calling.extraction.text import Text, stem
+from app.calling.extraction.text import Text, stem, words_of
 from app.domain import Json
 
-_NEGATIONS = frozenset(
-    "no not without don't dont exclude excluding skip disable ignore ignoring never hide omit off except".split()
+_NEGATIONS = words_of(
+    "no not without don't dont exclude excluding skip disable ignore ignoring never hide omit off except"
 )
-_SWITCHES = frozenset(
-    "with include including show also only enable enabled want need check and return plus use allow add verify too".split()
+_SWITCHES = words_of(
+    "with include including show also only enable enabled want need check and return plus use allow add verify too"
 )
-_SOFT = frozenset(
-    "is has have with show get includ check return use enabl allow filter add onli need want set flag".split()
-)
-_COMMON = frozenset(
-    "all any name date time in on for a an the to by or and is it as of no us new none true false json text".split()
+_SOFT = words_of("is has have with show get includ check return use enabl allow filter add onli need want set flag")
+_COMMON = words_of(
+    "all any name date time in on for a an the to by or and is it as of no us new none true false json text"
 )
 
 
@@ -67,7 +65,7 @@ def switch_candidate(text: Text, profile: Profile, positions: dict[str, list[int
     if len(names) == 1 and profile.words[0].startswith("no") and stem(profile.words[0][2:]) in positions:
         names, inverted = [stem(profile.words[0][2:])], True
     telling = [name for name in names if name not in _SOFT] or names
-    first = positions.get(telling[-1])
+    first = positions.get(telling[-1]) if telling else None
     if not first or any(name not in positions for name in telling):
         return None
     at = first[0]

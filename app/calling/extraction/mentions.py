@@ -6,32 +6,16 @@ from collections.abc import Iterator
 from app.calling.extraction import words
 from app.calling.extraction.profile import Profile
 from app.calling.extraction.spans import Span
-from app.calling.extraction.text import Text
+from app.calling.extraction.text import Text, words_of
 
 _ADDRESS = re.compile(
-    r"(?<![\w.])\d{1,5}[A-Za-z]?,? (?:[\w.'’-]{1,30} ){1,4}?(?:St|Street|Ave|Avenue|Rd|Road|Blvd|Boulevard|Dr|Drive|Ln|Lane|Way|Ct|Court|Pl|Place"
-    r"|Sq|Square|Pkwy|Parkway|Hwy|Highway|Terrace|Circle)\b\.?(?:,? (?:[A-Z][\w.'’-]{0,30},? ?){0,5}(?:\d{5}(?:-\d{4})?)?)?"
+    r"(?<![\w.])\d{1,5}[A-Za-z]?,? (?:[\w.'’-]{1,30} ){1,4}?(?:St|Street|Ave|Avenue|Rd|Road|Blvd|Boulevard|Dr|Drive|Ln"
+    r"|Lane|Way|Ct|Court|Pl|Place|Sq|Square|Pkwy|Parkway|Hwy|Highway|Terrace|Circle)\b\.?"
+    r"(?:,? (?:[A-Z][\w.'’-]{0,30},? ?){0,5}(?:\d{5}(?:-\d{4})?)?)?"
 )
 _STREET = re.compile(r"\d{1,5}[A-Za-z]?,? ([^,]{1,100}?)(?:\.?(?:,.*| [A-Z]{2} \d{5}.*))?$", re.DOTALL)
-_WORD_KINDS = frozenset(
-    [
-        "name",
-        "place",
-        "query",
-        "string",
-        "user",
-        "id",
-        "secret",
-        "path",
-        "sort",
-        "state",
-        "ticker",
-        "timezone",
-        "color",
-        "country",
-        "domain",
-        "time",
-    ]
+_WORD_KINDS = words_of(
+    "name place query string user id secret path sort state ticker timezone color country domain time"
 )
 
 
@@ -132,7 +116,7 @@ def address_spans(text: Text) -> list[Span]:
 def cued_spans(
     text: Text, profile: Profile, taken: list[Span], positions: dict[str, list[int]]
 ) -> Iterator[tuple[float, Span]]:
-    """(score, span) for plain words after the parameter's name (`username is marta`) or before it (`the europe server`)."""
+    """(score, span) for plain words after the parameter's name (`username is marta`) or before it (`the EU server`)."""
     if profile.kind not in _WORD_KINDS or profile.json_type != "string":
         return
     blocked = {index for span in taken for index in range(span.first, span.last + 1)}

@@ -8,16 +8,16 @@ from functools import lru_cache
 
 from app.calling.extraction.kinds import END, START, kind_of
 from app.calling.extraction.members import Aliases, aliases_of, bulleted
-from app.calling.extraction.text import name_words, stem
+from app.calling.extraction.text import name_words, stem, words_of
 from app.calling.extraction.units import units_of
-from app.calling.extraction.words import words_of
 from app.domain import Json, Parameter
 
 _READ = 1500
 """Characters of a description that are read."""
 _GENERIC = words_of("id name code number key value type the of for data param string by in num api")
 _MEANINGS = {
-    "z": "zoom", "w": "width", "h": "height", "lang": "language", "hl": "language", "num": "results", "symb": "symbol", "dt": "date",
+    "z": "zoom", "w": "width", "h": "height", "lang": "language", "hl": "language", "num": "results",
+    "symb": "symbol", "dt": "date",
     "tel": "phone", "lat": "latitude", "lng": "longitude", "lon": "longitude", "gov": "governorate", "dob": "birth",
     "max": "maximum", "min": "minimum",
 }  # fmt: skip
@@ -68,9 +68,7 @@ def _profile(name: str, description: str, schema_json: str, example: str) -> Pro
     if not members and json_type in ("string", ""):
         members = bulleted(description)
     telling_words = [*words, *(_MEANINGS[word] for word in words if word in _MEANINGS)]
-    telling = [
-        word for word in telling_words if word not in _GENERIC and not (len(words) > 1 and word in START | END)
-    ]
+    telling = [word for word in telling_words if word not in _GENERIC and not (len(words) > 1 and word in START | END)]
     kind = kind_of(words, json_type, schema, description, example)
     if members:
         kind = "language" if words[:1] == ("lang",) or "language" in words else "enum"

@@ -67,7 +67,8 @@ _TYPED = re.compile(
     |(?P<hashtag>\#\w{{1,100}})
     |(?P<hex>\#?(?=[0-9]{{0,5}}[a-f])(?=[a-f]{{0,5}}[0-9])[0-9a-f]{{6}}(?!\w))
     |(?P<phone>\+\d(?:[\ ().-]{{0,2}}\d){{6,14}}(?!\w)|\(\d{{3}}\)\ ?\d{{3}}-?\d{{4}}|\d{{3}}-\d{{3}}-\d{{4}}(?!\w))
-    |(?P<money>(?:[$€£¥₹]|(?:usd|eur|gbp)\ )\s?(?:{_NUMBER})(?:\ ?(?:k|m|mn|bn|million|billion)\b)?|(?:{_NUMBER})\s?[€£])
+    |(?P<money>(?:[$€£¥₹]|(?:usd|eur|gbp)\ )\s?(?:{_NUMBER})(?:\ ?(?:k|m|mn|bn|million|billion)\b)?
+        |(?:{_NUMBER})\s?[€£])
     |(?P<percent>[-−]?(?:{_NUMBER})\s?(?:%|percent\b))
     |(?P<ordinal>{ORDINAL_PATTERN})
     |(?P<measure>[-−]?(?:{_NUMBER})\ ?{_UNIT_SUFFIX})
@@ -79,7 +80,7 @@ _TYPED = re.compile(
 )  # fmt: skip
 _QUOTES = re.compile(
     r"“([^“”]{1,8000})”|«\s?([^«»]{1,8000}?)\s?»|\"([^\"]{1,8000})\"|`([^`]{1,2000})`"
-    r"|(?<!\w)['‘](?=\S)([^\n]{0,600}?(?<=\S))['’](?!\w)|„([^„“”]{1,8000})[“”]"
+    r"|(?<!\w)['‘](?=\S)([^\n]{0,400}?(?<=\S))['’](?!\w)|„([^„“”]{1,8000})[“”]"
 )
 _MEASURE = re.compile(r"(.*?[\d])\s*([^\d\s.,]+)")
 _LATITUDE_LONGITUDE = re.compile(rf"({_DEGREES})\s?°?\s?([NS])?\b.*?({_DEGREES})\s?°?\s?([EW])?\b", re.IGNORECASE)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import Stemmer
 
-MAX_LENGTH = 20_000
+MAX_LENGTH = 10_000
 """Characters of an instruction that are read; what lies beyond cannot name a parameter's value."""
 
 _TOKEN = re.compile(r"\w+(?:['’&.\-]\w+)*|[^\w\s]")
@@ -17,6 +17,10 @@ _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z
 
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _ENGLISH = Stemmer.Stemmer("english")
+
+
+def words_of(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 @lru_cache(maxsize=32_768)
@@ -67,11 +71,12 @@ class Text:
 
     @cached_property
     def sentence_starts(self) -> list[int]:
-        starts = [0]
-        for match in _SENTENCE_END.finditer(self.raw):
-            if not _ABBREVIATION.search(self.raw[max(0, match.start() - 8) : match.start() + 1]):
-                starts.append(match.end())
-        return starts
+        """Offsets at which sentences begin; lines are sentences too."""
+        ends = _SENTENCE_END.finditer(self.raw)
+        return [0, *(match.end() for match in ends if not self._abbreviated(match.start()))]
+
+    def _abbreviated(self, end: int) -> bool:
+        return _ABBREVIATION.search(self.raw[max(0, end - 8) : end + 1]) is not None
 
     def index_at(self, offset: int) -> int:
         """Index of the token that holds the character at `offset`, or of the last one before it."""
@@ -94,25 +99,7 @@ _COMPOUND = re.compile(
     r"(code|date|time|page|size|name|id|num|number|key|by|in|out|term|query|price|day|year|length|text|range|level)$"
 )
 _MEASURE = re.compile(r"^(height|weight|length|duration|distance|radius)(?:in)?(feet|inches|kg|cm|lbs|minutes|km)$")
-_NOT_AN_ID = frozenset(
-    [
-        "covid",
-        "android",
-        "rapid",
-        "liquid",
-        "hybrid",
-        "avoid",
-        "solid",
-        "valid",
-        "grid",
-        "paid",
-        "void",
-        "kid",
-        "bid",
-        "aid",
-        "mid",
-    ]
-)
+_NOT_AN_ID = words_of("covid android rapid liquid hybrid avoid solid valid grid paid void kid bid aid mid")
 
 
 @lru_cache(maxsize=8192)

@@ -1,6 +1,6 @@
 """Units that tell which number a parameter means: kilograms a weight, years an age."""
 
-from app.calling.extraction.words import words_of
+from app.calling.extraction.text import words_of
 
 _LENGTHS = "km kms kilometers kilometres kilometer mile miles mi m meters metres"
 _PEOPLE = "people persons person adults adult passengers guests travelers travellers"
