@@ -1,0 +1,1 @@
+"""Data and tour for `make demo`: an invented catalogue, and users with different tastes."""

@@ -17,7 +17,7 @@ _CASE_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
 
 # BM25F: names say what a tool is for in few words, descriptions in many, parameters only hint at it. Round
-# numbers on purpose: half or twice any of these weights changes NDCG by less than a point.
+# numbers on purpose: half or twice any of these weights moves the mean NDCG@5 by less than a point.
 FIELDS = {
     "api": Field(weight=2.0, b=0.5),
     "provider": Field(weight=2.0, b=0.5),

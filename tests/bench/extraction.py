@@ -1,7 +1,9 @@
 """How well parameters are filled without a model: `python -m tests.bench.extraction` (make bench-extraction).
 
-`data/extraction.jsonl` holds 100 instructions of our own for 100 real documents: the first 40 were developed on, the
-other 60 were not looked at while tuning. Needs the documents: `PETOOL_SHARED` names the folder, ../shared by default.
+`data/extraction.jsonl` holds 100 instructions of our own for 100 real documents, shuffled. The first 40 were developed
+on. The other 60 were measured first without anyone looking at them: 68.3% exact, F1 88.0%. Their failures were read
+then, and what was wrong in general was put right: what the report row says since is no longer unseen data.
+Needs the documents: `PETOOL_SHARED` names the folder, ../shared by default.
 `--failures` lists what went wrong in the first 40, `--all-failures` in all.
 """
 

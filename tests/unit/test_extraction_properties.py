@@ -23,8 +23,8 @@ WORDS = (
 PIECES = WORDS.split(" ")
 INSTRUCTIONS = st.text(max_size=300) | st.lists(st.sampled_from(PIECES), max_size=40).map(" ".join)
 COMMON = (
-    "q id name date from to lat lon limit page offset city country_code lang symbol email url text sort type year months "
-    "amount weight api_key latlng tags zip ip phone color path s"
+    "q id name date from to lat lon limit page offset city country_code lang symbol email url text sort type year "
+    "months amount weight api_key latlng tags zip ip phone color path s"
 )
 NAMES = st.sampled_from(COMMON.split()) | st.text(min_size=1, max_size=12)
 SCHEMAS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(

@@ -35,7 +35,9 @@ class InteractionInput(Model):
 
 class HistoryRequest(Model):
     # Anything is let through to be judged by item: one bad interaction does not refuse the others.
-    interactions: list[InteractionInput | Any] = Field(min_length=1, max_length=10_000)
+    interactions: list[Annotated[InteractionInput | Any, Field(union_mode="left_to_right")]] = Field(
+        min_length=1, max_length=10_000
+    )
 
 
 class ItemReport(Model):

@@ -41,10 +41,8 @@ class Extraction:
 class _Wanted:
     parameter: Parameter
     profile: Profile
-
-    @property
-    def threshold(self) -> float:
-        return REQUIRED_THRESHOLD if self.parameter.required else OPTIONAL_THRESHOLD
+    threshold: float
+    """Score that a value needs."""
 
 
 @dataclass(slots=True)
@@ -83,7 +81,7 @@ def extract_parameters(instruction: str, tool: Tool, *, now: datetime) -> Extrac
     """
     filled = _Filled()
     if tool.parameters and instruction.strip():
-        wanted = [_Wanted(parameter, profile_of(parameter)) for parameter in tool.parameters]
+        wanted = [_Wanted(each, profile_of(each), _threshold(each, tool)) for each in tool.parameters]
         _fill(Text(instruction), wanted, filled, tool, now)
     missing = []
     for parameter in tool.parameters:
@@ -98,6 +96,14 @@ def extract_parameters(instruction: str, tool: Tool, *, now: datetime) -> Extrac
     return Extraction(
         {name: filled.values[name] for name in order}, tuple(missing), {name: filled.sources[name] for name in order}
     )
+
+
+def _threshold(parameter: Parameter, tool: Tool) -> float:
+    """Where a document requires nothing, its optional parameters are what the call is about."""
+    if parameter.required or len(tool.parameters) == 1:
+        return REQUIRED_THRESHOLD
+    required = any(each.required for each in tool.parameters)
+    return OPTIONAL_THRESHOLD if required else REQUIRED_THRESHOLD + 6.0
 
 
 def _fill(text: Text, wanted: list[_Wanted], filled: _Filled, tool: Tool, now: datetime) -> None:

@@ -15,11 +15,11 @@ END = words_of("to end until till before max maximum destination target dest arr
 _KINDS = {
     kind: words_of(names)
     for kind, names in {
+        "url": "url uri link website webpage href",
         "secret": "apikey token password passwd secret signature checksum auth wsapikey pwd signstart signend sess xbc "
         "callback jsonp",
         "cursor": "cursor uule",
         "email": "email mail",
-        "url": "url uri link website webpage href",
         "ip": "ip ipaddress",
         "phone": "phone mobile msisdn tel telephone cellphone whatsapp phonenumber",
         "latitude": "lat latitude",
@@ -104,6 +104,8 @@ def _by_name(words: tuple[str, ...], json_type: str) -> str:
 def _by_last_word(words: tuple[str, ...], own: set[str], json_type: str) -> str:
     if words[-1] in _OPTIONS and json_type == "string":
         return "option"
+    if words[-1] == "id" and words[0] in ("year", "month", "day"):
+        return words[0]
     if words[-1] in ("id", "ids", "uid", "uuid", "key") and "lang" not in own:
         return "id"
     return "name" if words[-1] == "name" and not own & _NAMED else ""
@@ -120,11 +122,13 @@ def _by_description(kind: str, words: tuple[str, ...], lower: str, example: str)
         return "date" if "date" in lower or "8601" in lower else "string"
     if own & _CALLED and re.search(r"phone|msisdn|recipient number", lower):
         return "phone"
+    if kind in ("query", "text"):
+        return kind
     return "airport" if re.search(r"\biata\b|airport code", lower) else kind
 
 
 def _by_example(kind: str, example: str) -> str:
-    if kind == "string" and example.upper() in CURRENCY_CODES:
+    if kind == "string" and set(example.upper().split(",")) <= CURRENCY_CODES:
         return "currency"
     if kind == "number" and example and not example.replace(".", "").isdigit():
         return "string"

@@ -148,8 +148,9 @@ def _after(text: Text, profile: Profile, at: int, blocked: set[int]) -> tuple[Sp
     if not token.word or (token.lower in words.STOP and not token.capital) or token.stem in words.REQUESTS:
         return None, 0.0
     proper = token.capital or "-" in token.text or "_" in token.text or "." in token.text
-    plain = fillers == 0 and profile.kind != "place" and not token.lower.endswith(("ed", "ing", "ly"))
-    if token.stem in words.GENERIC_NOUNS and not assigned:
+    participle = token.lower.endswith(("ed", "ing", "ly"))
+    plain = fillers == 0 and profile.kind != "place" and not participle and tokens[at].lower in profile.words
+    if (token.stem in words.GENERIC_NOUNS and not assigned) or (participle and not token.capital):
         return None, 0.0
     if not (assigned or proper or plain) or (
         profile.kind in ("id", "secret", "cursor") and not assigned and not proper

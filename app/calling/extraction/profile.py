@@ -68,6 +68,7 @@ def _profile(name: str, description: str, schema_json: str, example: str) -> Pro
     if not members and json_type in ("string", ""):
         members = bulleted(description)
     telling_words = [*words, *(_MEANINGS[word] for word in words if word in _MEANINGS)]
+    joined = "".join(words)
     telling = [word for word in telling_words if word not in _GENERIC and not (len(words) > 1 and word in START | END)]
     kind = kind_of(words, json_type, schema, description, example)
     if members:
@@ -78,8 +79,8 @@ def _profile(name: str, description: str, schema_json: str, example: str) -> Pro
         kind=kind,
         json_type=json_type,
         words=words,
-        stems=frozenset(stem(word) for word in (telling or words)),
-        all_stems=frozenset(stem(word) for word in telling_words),
+        stems=frozenset(stem(word) for word in (*(telling or words), joined)),
+        all_stems=frozenset(stem(word) for word in (*telling_words, joined)),
         described=frozenset(stem(word) for word in described),
         role=_role(words, lower),
         members=members,

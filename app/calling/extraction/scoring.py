@@ -1,5 +1,7 @@
 """How well a span suits a parameter: what it is, what stands beside it, where it stands."""
 
+import re
+
 from app.calling.extraction import codes, words
 from app.calling.extraction.fits import FITS
 from app.calling.extraction.numeric import numeric_worth
@@ -14,6 +16,7 @@ OPTIONAL_THRESHOLD = 62.0
 
 
 _ONE_PLACE = frozenset(map(stem, ("city", "town", "state", "county", "region")))
+_LASTING = re.compile(r"\d{1,4}[a-z]{1,2}")
 _STREET = frozenset(("street", "road"))
 
 
@@ -25,7 +28,8 @@ def score(text: Text, profile: Profile, span: Span, tool_stems: frozenset[str]) 
     cue = _cue(text, profile, span)
     total = base + cue + _role(text, profile, span) + _described(text, profile, span)
     if span.kind in NUMERIC:
-        return total + numeric_worth(text, profile, span, cue)
+        lasting = span.unit in words.PERIODS and _LASTING.fullmatch(profile.example)
+        return total + (38.0 if lasting else numeric_worth(text, profile, span, cue))
     if span.kind in ("proper", "capitals", "country", "state"):
         return total + _named(text, profile, span, tool_stems)
     if span.kind == "quoted":
@@ -58,7 +62,7 @@ def _cue(text: Text, profile: Profile, span: Span) -> float:
     while index >= 0 and steps < 5 and tokens[index].sentence == tokens[span.first].sentence:
         token = tokens[index]
         if token.stem in profile.stems or token.stem in profile.all_stems:
-            covered = sum(1 for each in tokens[max(0, index - 2) : index + 1] if each.stem in profile.all_stems)
+            covered = sum(1 for each in tokens[max(0, index - 4) : index + 1] if each.stem in profile.all_stems)
             best = (34.0 if token.stem in profile.stems else 18.0) + 6.0 * min(2, covered - 1) - 2.0 * steps
             break
         if token.lower not in words.FILLERS:
@@ -173,7 +177,7 @@ def _quoted(profile: Profile, span: Span) -> float:
     if profile.kind in ("text", "query"):
         return 8.0 if " " in span.text else 0.0
     if profile.kind in ("id", "ticker", "user", "path") and (" " in span.text.strip() or length > 80):
-        return -35.0
+        return -60.0
     if profile.kind == "id" and any(letter.isdigit() for letter in span.text):
         return 14.0
     return -10.0 if length > 60 and profile.kind in ("place", "name") else 0.0

@@ -73,7 +73,7 @@ _TYPED = re.compile(
     |(?P<ordinal>{ORDINAL_PATTERN})
     |(?P<measure>[-−]?(?:{_NUMBER})\ ?{_UNIT_SUFFIX})
     |(?P<number>[-−+]?(?:{_NUMBER})(?:[kmb]|bn)?(?:(?![\w-]|\.\d)|(?=-[a-z]{{3,12}}\b))|{WORD_PATTERN})
-    |(?P<id>(?=[\w-]{{0,40}}\d)[a-z0-9][\w-]{{1,127}}={{0,2}})
+    |(?P<id>(?!covid-)(?=[\w-]{{0,40}}\d)[a-z0-9][\w-]{{1,127}}={{0,2}})
     |(?P<handle>@[\w.]{{1,50}})
     )|(?<=\s)(?P<handle2>@\w[\w.]{{0,50}})|^(?P<handle3>@\w[\w.]{{0,50}})""",
     re.VERBOSE,
@@ -191,7 +191,7 @@ def named_spans(text: Text) -> list[Span]:
     spans = []
     tokens = text.tokens
     for index, token in enumerate(tokens):
-        if token.lower not in codes.FIRST_WORDS:
+        if token.lower.removesuffix("'s") not in codes.FIRST_WORDS:
             if token.text.isupper() and (token.text in codes.CURRENCY_CODES or token.text in codes.STATE_CODES):
                 kind = "currency" if token.text in codes.CURRENCY_CODES else "state"
                 unit = "start" if index and tokens[index - 1].lower[0].isdigit() else ""

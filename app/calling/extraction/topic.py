@@ -100,8 +100,10 @@ def _trim(text: Text, first: int, last: int, tool_stems: frozenset[str]) -> tupl
     while (
         first <= last
         and tokens[first].lower not in words.QUALITIES
-        and (tokens[first].stem in words.GENERIC_NOUNS or tokens[first].stem in tool_stems)
+        and (tokens[first].lower in words.QUALIFIERS or tokens[first].stem in tool_stems)
     ):
+        first += 1
+    while first <= last and tokens[first].text.isdecimal():
         first += 1
     return first, last
 

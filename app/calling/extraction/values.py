@@ -11,6 +11,7 @@ from app.calling.validation import value_problem
 from app.domain import Json, Parameter
 
 _LONG = {"w": "wk", "m": "mo"}
+_COUNTED = frozenset(("number", "count", "page", "offset", "year", "id"))
 NUMERIC = frozenset(("number", "money", "percent", "ordinal", "latitude", "longitude"))
 _PLAIN_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,10})?")
 
@@ -98,12 +99,13 @@ def _dated(parameter: Parameter, profile: Profile, span: Span, moment: Moment) -
 def _written_number(profile: Profile, span: Span) -> str:
     """Digits as they were written, without separators; with a unit that is glued on where no number is wanted."""
     compact = re.fullmatch(r"\d{1,4}([a-z]{1,2})", profile.example)
+    if re.fullmatch(r"\d{1,6}[a-zA-Z]{1,3}", span.text) and (
+        compact or not (profile.units or profile.kind in _COUNTED)
+    ):
+        return span.text
     if compact and span.unit in words.PERIODS and isinstance(span.value, int):
         short = words.PERIODS[span.unit]
-        return f"{span.value}{short if len(compact[1]) == 1 or short not in _LONG else _LONG[short]}"
-    attached = re.fullmatch(r"\d{1,6}[a-zA-Z]{1,3}", span.text)
-    if attached and profile.kind not in ("number", "count", "page", "offset", "year", "id") and not profile.units:
-        return span.text
+        return f"{span.value}{_LONG.get(short, short) if len(compact[1]) > 1 else short}"
     digits = re.sub(r"[^\d.\-]", "", span.text.replace("−", "-"))
     if span.kind == "number" and digits and _PLAIN_NUMBER.fullmatch(digits) and "k" not in span.text.lower():
         return digits

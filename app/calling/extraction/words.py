@@ -27,7 +27,8 @@ STOP = words_of(
     "includes whether around near within without along available possible specific particular certain various "
     "different several exactly great helpful hi hello hey dear ok okay well nothing something anything everything "
     "someone anyone one ones lot lots kind sort bit way ways don't doesn't isn't can't come comes came happen "
-    "happens happened think thought enough called named sorted plenty approx already yet ago"
+    "happens happened think thought enough called named sorted plenty approx already yet ago published "
+    "uploaded released located scheduled supported completed"
 )
 REQUESTS = stems_of(
     "give show get tell find fetch list provide search look retrieve check help assist suggest recommend send "
@@ -45,8 +46,13 @@ GENERIC_NOUNS = stems_of(
     "recipe gif image picture photo paper"
 )
 """Stems of nouns that say what kind of thing is wanted, not which."""
-QUALITIES = words_of("best new popular top")
+QUALITIES = words_of("best new popular")
 """Those of them that stay where they open a search."""
+QUALIFIERS = words_of(
+    "latest new recent newest top current popular trending today full complete comprehensive total overview list "
+    "information details results news first last set"
+)
+"""What opens a chunk without belonging to the topic."""
 TOPIC_CUES = words_of("about regarding concerning on for of containing mentioning called named like")
 PLACE_CUES = words_of("in at near around from to for within of across")
 START_CUES = words_of(
