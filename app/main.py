@@ -80,8 +80,10 @@ class Parts:
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Database, embedder and the current catalogue; closed in reverse order."""
     async with AsyncExitStack() as stack:
+        # Both take seconds, one of them in a process of its own: together.
+        loading = asyncio.create_task(asyncio.to_thread(_load, settings))
         database = await stack.enter_async_context(open_database(settings))
-        embedder = await stack.enter_async_context(BatchingEmbedder(await asyncio.to_thread(_load, settings)))
+        embedder = await stack.enter_async_context(BatchingEmbedder(await loading))
         encoder = ToolEncoder(embedder)
         live = LiveCatalogue(database, encoder, settings.data_dir / "index")
         events = CatalogueEvents(settings.redis_url, live.notice)
