@@ -82,11 +82,9 @@ def demo(
     exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the tour instead of serving on.")] = False,
 ) -> None:
     """Start with the demo catalogue and its users, show what personalization does, and serve."""
-    from app.demo.tour import run  # noqa: PLC0415 (only this command needs it)
+    from app.demo.tour import run
 
-    settings = _settings(
-        host="127.0.0.1", port=port, data_dir=data_dir, demo_mode=True, log_level="WARNING"
-    )
+    settings = _settings(host="127.0.0.1", port=port, data_dir=data_dir, demo_mode=True, log_level="WARNING")
     run(settings, out, serve=not exit_after)
 
 

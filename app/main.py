@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
 
 from app import __version__
 from app.api import logs, problems
@@ -108,8 +109,10 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         logs.configure(settings.log_level)
+        # A request's matrices are small: shared out to all cores they take longer, and the cores from other requests.
+        threadpool_limits(1, user_api="blas")
         async with open_parts(settings) as parts, asyncio.TaskGroup() as tasks:
             services = _services(settings, parts, metrics)
             running = [

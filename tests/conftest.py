@@ -77,7 +77,7 @@ class _new_database:  # noqa: N801 (used as a with-statement's verb)
         await self._execute(f'DROP DATABASE "{self._name}" WITH (FORCE)')
 
     async def _execute(self, statement: str) -> None:
-        import asyncpg  # noqa: PLC0415
+        import asyncpg
 
         connection = await asyncpg.connect(self._server.replace("+asyncpg", ""))
         await connection.execute(statement)

@@ -66,7 +66,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _validation_error(request: Request, error: Exception) -> Response:
+async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = error.errors()
     if errors and errors[0]["type"] == "json_invalid":

@@ -5,9 +5,9 @@ import math
 import re
 from collections.abc import Iterator
 
-from app.serialization import tool_to_json
 from app.domain import Json, Tool
 from app.errors import DocumentError
+from app.serialization import tool_to_json
 
 MAX_NAME = 512
 """Characters of a tool's name."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from app.catalogue import openai, openapi, rapidapi
 from app.catalogue.batch import ParsedBatch, Refusal, Rejection
 from app.catalogue.checks import check_depth, shown
-from app.serialization import document_hash
 from app.domain import Json, Tool, ToolSource
 from app.errors import DocumentError
+from app.serialization import document_hash
 
 
 def detect_format(raw: Json) -> ToolSource:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     SmallInteger,
@@ -83,16 +82,15 @@ class ToolRow(Base):
 
 
 class ToolEmbeddingRow(Base):
-    """float32 vectors of one tool by one embedder: `vectors` is (k, d) row-major, the last row the attributes."""
+    """The float32 vector of one tool by one embedder."""
 
     __tablename__ = "tool_embeddings"
 
     tool_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("tools.id", ondelete="CASCADE"), primary_key=True)
     embedder: Mapped[str] = mapped_column(primary_key=True)
     text_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    """Of the texts embedded: a changed wording of `retrieval.texts` recomputes, an equal one does not."""
-    dimension: Mapped[int] = mapped_column(Integer)
-    vectors: Mapped[bytes] = mapped_column(LargeBinary)
+    """Of the text embedded: a changed wording of `retrieval_text` recomputes, an equal one does not."""
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class InteractionRow(Base):

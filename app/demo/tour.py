@@ -139,9 +139,7 @@ def _call_text(answer: Any) -> str:
 
 
 def _evidence_text(answer: Any) -> str:
-    lines = [
-        f"{item['effect']:+.2f} {item['rating'] or 'used'} {item['tool_name']}" for item in answer["evidence"][:3]
-    ]
+    lines = [f"{item['effect']:+.2f} {item['rating'] or 'used'} {item['tool_name']}" for item in answer["evidence"][:3]]
     return "\n".join(lines) or "no history"
 
 

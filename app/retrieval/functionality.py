@@ -18,7 +18,7 @@ VOICES = 3
 
 
 def functional_fit(found: Sequence[Retrieved]) -> list[float]:
-    """In [0, 1], in the order of `found`: the relevance of each tool, evened out among tools of the same functionality."""
+    """In [0, 1], in the order of `found`: relevance, evened out among tools of the same functionality."""
     fit = [item.relevance for item in found]
     for members in _groups(found):
         best = sorted((found[member].relevance for member in members), reverse=True)[:VOICES]

@@ -180,9 +180,7 @@ class PreferenceRanker:
     ) -> Vector:
         assert profile.direction is not None
         contrast = (attributes - _centre(relevances, attributes)) @ profile.direction
-        preferences = (
-            self._weights.attributes * profile.confidence * np.tanh(contrast / self._weights.attribute_scale)
-        )
+        preferences = self._weights.attributes * profile.confidence * np.tanh(contrast / self._weights.attribute_scale)
         for index, tool in enumerate(tools):
             own_sum, own_size = profile.by_tool.get(tool.name, (0.0, 0.0))
             preferences[index] += self._weights.same_tool * own_sum / (own_size + 0.5)

@@ -9,16 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from app.domain import Tool
-from app.retrieval.dense_index import DenseIndex
 from app.retrieval.fusion import Providers, relevance
 from app.retrieval.intents import intents
 from app.retrieval.lexical import LexicalIndex, terms
 from app.retrieval.texts import lexical_index
+from app.retrieval.tool_index import ToolIndex
 
-EXACT_UP_TO = 50_000
-"""Catalogues up to this many tools are scored completely; larger ones where either index finds something."""
-POOL = 500
-"""Larger catalogues: tools taken from each index for each sentence before the exact scoring."""
+POOL = 200
+"""Tools taken from the dense and from the lexical index for each sentence, before the exact scoring."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Retrieved:
     lexical: float
     """The same of BM25F, as a share of the request's best: in [0, 1]."""
     row: int
-    """Position in the snapshot's `tools` and `attribute_vectors`."""
+    """Position in the snapshot's `tools` and `vectors`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,41 +39,43 @@ class CatalogueSnapshot:
     """A catalogue at one revision with everything needed to search it; immutable, for any number of threads."""
 
     tools: tuple[Tool, ...]
+    ids: NDArray[np.int64]
+    """(n,), ascending: the tools' ids in the index."""
     vectors: NDArray[np.float32]
-    """(n, k, d), L2-normalised: the embedded `retrieval_texts` of each tool."""
-    attribute_vectors: NDArray[np.float32]
-    """(n, d), L2-normalised: the embedded `attribute_text` of each tool."""
+    """(n, d), L2-normalised: the embedded `retrieval_text` of each tool."""
     revision: int
     lexical: LexicalIndex
     providers: NDArray[np.int64]
     """(n,): the same number for tools of the same provider."""
-    dense: DenseIndex | None
-    """Over all the vectors, tool by tool; only above `EXACT_UP_TO` tools."""
+    index: ToolIndex | None
+    """Of a superset of the tools; None for a handful, which are scored one and all."""
 
     @classmethod
     def build(
         cls,
         tools: Sequence[Tool],
         vectors: NDArray[np.float32],
-        attribute_vectors: NDArray[np.float32],
         revision: int,
+        *,
+        ids: NDArray[np.int64] | None = None,
+        index: ToolIndex | None = None,
     ) -> "CatalogueSnapshot":
-        """Index tools with their stored vectors, (n, k, d) and (n, d). No model is used; meant for a thread.
+        """Index tools with their stored vectors, (n, d). No model is used; meant for a thread.
 
-        Raises ValueError if the lengths differ.
+        `ids` ascending, `index` over at least these ids; without an index every tool is scored. Raises ValueError
+        if the lengths differ.
         """
-        if not len(tools) == len(vectors) == len(attribute_vectors):
-            raise ValueError("tools, vectors and attribute_vectors differ in length")
-        vectors = np.ascontiguousarray(vectors, np.float32)
-        large = len(tools) > EXACT_UP_TO
+        ids = np.arange(len(tools)) if ids is None else ids
+        if not len(tools) == len(vectors) == len(ids):
+            raise ValueError("tools, vectors and ids differ in length")
         return cls(
             tools=tuple(tools),
-            vectors=vectors,
-            attribute_vectors=np.ascontiguousarray(attribute_vectors, np.float32),
+            ids=ids,
+            vectors=np.ascontiguousarray(vectors, np.float32),
             revision=revision,
             lexical=lexical_index(tools),
             providers=_provider_numbers(tools),
-            dense=DenseIndex.build(vectors.reshape(-1, vectors.shape[-1])) if large else None,
+            index=index,
         )
 
     @cached_property
@@ -93,15 +93,14 @@ class CatalogueSnapshot:
         Raises KeyError for a name that is not here.
         """
         rows = np.array([self.rows[name] for name in names], np.int64)
-        vectors = self.vectors[rows]
         return CatalogueSnapshot(
             tools=tuple(self.tools[row] for row in rows),
-            vectors=vectors,
-            attribute_vectors=self.attribute_vectors[rows],
+            ids=self.ids[rows],
+            vectors=self.vectors[rows],
             revision=self.revision,
             lexical=self.lexical.take(rows),
             providers=self.providers[rows],
-            dense=DenseIndex.build(vectors.reshape(-1, vectors.shape[-1])) if len(rows) > EXACT_UP_TO else None,
+            index=None,
         )
 
     def search(self, instruction: str, query_vectors: NDArray[np.float32], limit: int = 50) -> list[Retrieved]:
@@ -117,7 +116,7 @@ class CatalogueSnapshot:
         queries = _with_whole(query_vectors)
         lexical = self.lexical.scores([*sentences, [term for sentence in sentences for term in sentence]])
         strongest = max(float(lexical.max()), 1e-6)
-        pool = None if self.dense is None else self._pool(self.dense, queries, lexical)
+        pool = None if self.index is None else self._pool(self.index, queries, lexical)
         if pool is None:
             dense = _cosines(queries, self.vectors)
             scores = relevance(dense, lexical, self._groups)
@@ -137,26 +136,15 @@ class CatalogueSnapshot:
             )
         ]
 
-    def _pool(self, index: DenseIndex, queries: NDArray[np.float32], lexical: NDArray[np.float32]) -> NDArray[np.int64]:
+    def _pool(self, index: ToolIndex, queries: NDArray[np.float32], lexical: NDArray[np.float32]) -> NDArray[np.int64]:
         """Rows that either index puts among the best for any query, ascending."""
-        texts = self.vectors.shape[1]
-        _, found = index.search(queries, POOL * texts)
-        pooled = [found[found >= 0] // texts]
+        found = index.search(queries, POOL).ravel()
+        rows = np.searchsorted(self.ids, found)
+        pooled = [rows[self.ids[rows.clip(max=len(self.ids) - 1)] == found]]
         for scores in lexical:
             best = np.argpartition(-scores, min(POOL, len(scores) - 1))[:POOL]
             pooled.append(best[scores[best] > 0])
         return np.unique(np.concatenate(pooled)).astype(np.int64)
-
-
-class ToolRetriever:
-    """Holds the current snapshot. Replacing it is one assignment: a search under way ends on the old one."""
-
-    def __init__(self, snapshot: CatalogueSnapshot) -> None:
-        self.snapshot = snapshot
-
-    def search(self, instruction: str, query_vectors: NDArray[np.float32], limit: int = 50) -> list[Retrieved]:
-        """As `CatalogueSnapshot.search`, on the current snapshot."""
-        return self.snapshot.search(instruction, query_vectors, limit)
 
 
 def _provider_numbers(tools: Sequence[Tool]) -> NDArray[np.int64]:
@@ -178,14 +166,14 @@ def _with_whole(sentences: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _cosines(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Best cosine of any of a tool's texts: (m, d), (n, k, d) -> (m, n)."""
-    n, texts, dimension = vectors.shape
+    """(m, d), (n, d) -> (m, n)."""
     # By torch: it keeps to the number of threads the embedder set. NumPy's library takes all cores for these few
     # rows, which on two busy cores costs twenty times the work itself.
     with torch.inference_mode():
-        table = torch.from_numpy(vectors.reshape(n * texts, dimension))
-        cosines: NDArray[np.float32] = torch.nn.functional.linear(torch.from_numpy(queries), table).numpy()
-    return cosines.reshape(len(queries), n, texts).max(-1) if texts > 1 else cosines
+        cosines: NDArray[np.float32] = torch.nn.functional.linear(
+            torch.from_numpy(queries), torch.from_numpy(vectors)
+        ).numpy()
+    return cosines
 
 
 def _best(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:

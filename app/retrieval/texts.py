@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from app.domain import Tool
 from app.retrieval.lexical import Field, LexicalIndex, terms
 
-RETRIEVAL_TEXTS = 1
-"""How many texts a tool has in `retrieval_texts`. Name and description as texts of their own gain nothing."""
-
 _DESCRIPTION_CHARACTERS = 600
 """Long descriptions are examples and terms of use; the model reads 256 tokens at most."""
 _INDEXED_CHARACTERS = 2_000
@@ -33,17 +30,14 @@ def split_name(name: str) -> str:
     return _SEPARATORS.sub(" ", _CASE_BORDER.sub(" ", name)).strip()
 
 
-def retrieval_texts(tool: Tool) -> tuple[str, ...]:
-    """The `RETRIEVAL_TEXTS` texts that say what the tool does; never blank."""
+def retrieval_text(tool: Tool) -> str:
+    """What is embedded of a tool: who offers it, what it does and in which words. Never blank.
+
+    One text for both uses of its vector. Function and attributes as texts of their own were tried: search gained
+    nothing, and the preference ranker chose worse (docs/ranking.md).
+    """
     name = " ".join(filter(None, (split_name(tool.category), tool.provider, split_name(tool.api))))
-    text = f"{name or tool.name}. {tool.description[:_DESCRIPTION_CHARACTERS]}"
-    return (text.strip(),)
-
-
-def attribute_text(tool: Tool) -> str:
-    """What tells the tool from others that do the same job: who offers it, in what field, in which words."""
-    who = " ".join(filter(None, (tool.provider, split_name(tool.category)))) or split_name(tool.name) or tool.name
-    return f"{who}. {tool.description[:_DESCRIPTION_CHARACTERS]}".strip()
+    return f"{name or tool.name}. {tool.description[:_DESCRIPTION_CHARACTERS]}".strip()
 
 
 def lexical_index(tools: Sequence[Tool]) -> LexicalIndex:

@@ -93,8 +93,8 @@ class CatalogueService:
                 revision = await work.tools.next_revision()
                 ids = await work.tools.upsert(changed, revision)
                 embeddings = [
-                    ToolEmbedding(ids[tool.name], self._encoder.text_hash(tool), rows)
-                    for tool, rows in zip(changed, vectors, strict=True)
+                    ToolEmbedding(ids[tool.name], self._encoder.text_hash(tool), vector)
+                    for tool, vector in zip(changed, vectors, strict=True)
                 ]
                 await work.tools.store_embeddings(embeddings, self._encoder.name)
         new = sum(tool.name not in known for tool in changed)

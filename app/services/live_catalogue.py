@@ -1,8 +1,10 @@
 """The catalogue as this replica searches it: a snapshot in memory, kept current with PostgreSQL."""
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,28 @@ from app.domain import Tool
 from app.errors import PEToolError
 from app.retrieval.batching import BatchingEmbedder
 from app.retrieval.retriever import CatalogueSnapshot
-from app.retrieval.texts import RETRIEVAL_TEXTS, attribute_text, retrieval_texts
+from app.retrieval.texts import retrieval_text
+from app.retrieval.tool_index import ToolIndex
 
 log = structlog.get_logger("petool")
 _PAGE = 1000
+# Any tool will do: its text shows how tools are put into words.
+_PROBE = Tool("category.provider.api", "category", "provider", "api", "description")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    tool: Tool
+    vector: NDArray[np.float32]
+    revision: int
+
+
+_Entries = Mapping[int, _Entry]
+"""The active tools by id."""
 
 
 class ToolEncoder:
-    """Tools to vectors: (k + 1, d) a tool, the retrieval texts' and then the attribute text's."""
+    """Tools to vectors."""
 
     def __init__(self, embedder: BatchingEmbedder) -> None:
         self._embedder = embedder
@@ -31,30 +47,28 @@ class ToolEncoder:
 
     @staticmethod
     def text_hash(tool: Tool) -> bytes:
-        return hashlib.sha256("\x1f".join(_texts(tool)).encode()).digest()
+        return hashlib.sha256(retrieval_text(tool).encode()).digest()
 
     async def encode(self, tools: Sequence[Tool]) -> NDArray[np.float32]:
-        """(n, k + 1, d)."""
-        texts = [text for tool in tools for text in _texts(tool)]
-        vectors = await self._embedder.encode(texts)
-        return vectors.reshape(len(tools), -1, vectors.shape[1])
-
-
-def _texts(tool: Tool) -> tuple[str, ...]:
-    return (*retrieval_texts(tool), attribute_text(tool))
+        """(n, d)."""
+        return await self._embedder.encode([retrieval_text(tool) for tool in tools])
 
 
 class LiveCatalogue:
-    """`snapshot` is replaced, never changed: whoever holds one goes on with it undisturbed."""
+    """`snapshot` is replaced, never changed: whoever holds one goes on with it undisturbed.
+
+    The dense index is kept in `directory` and loaded at the start; what changed since is applied to it. A large one
+    is built anew in the background once much of it has changed.
+    """
 
     def __init__(self, database: Database, encoder: ToolEncoder, directory: Path) -> None:
         self._database = database
         self._encoder = encoder
         self._directory = directory
-        self._tools: dict[int, tuple[Tool, NDArray[np.float32]]] = {}
+        self._entries: _Entries = {}
         self._refreshing = asyncio.Lock()
         self._changed = asyncio.Event()
-        self.snapshot = _build({}, 0, encoder.dimension)
+        self.snapshot = CatalogueSnapshot.build([], np.zeros((0, encoder.dimension), np.float32), 0)
 
     async def refresh(self) -> bool:
         """Take over what changed since the last time; whether anything did. Concurrent calls wait."""
@@ -63,12 +77,12 @@ class LiveCatalogue:
                 revision = await work.tools.revision()
             if revision == self.snapshot.revision:
                 return False
-            tools = dict(self._tools)
+            entries = dict(self._entries)
             for page in await self._changes(self.snapshot.revision):
-                await self._apply(page, tools)
-            snapshot = await asyncio.to_thread(_build, tools, revision, self._encoder.dimension)
-            self._tools, self.snapshot = tools, snapshot
-            log.info("catalogue_refreshed", revision=revision, tools=len(tools))
+                await self._apply(page, entries)
+            self.snapshot = await asyncio.to_thread(self._prepare, entries, revision)
+            self._entries = entries
+            log.info("catalogue_refreshed", revision=revision, tools=len(entries))
             return True
 
     def notice(self) -> None:
@@ -78,16 +92,58 @@ class LiveCatalogue:
     async def follow(self, every_seconds: float) -> None:
         """Refresh whenever noticed, and every so often anyway; until cancelled."""
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), every_seconds)
-            except TimeoutError:
-                pass
             self._changed.clear()
             try:
                 await self.refresh()
+                await self._rebuild_if_due()
             except PEToolError as error:
                 # The snapshot in memory goes on answering while the database is away.
                 log.warning("catalogue_refresh_failed", reason=error.detail)
+
+    def _prepare(self, entries: _Entries, revision: int) -> CatalogueSnapshot:
+        """Blocking."""
+        ids = np.array(sorted(entries), np.int64)
+        vectors = _matrix([entries[key].vector for key in ids.tolist()], self._encoder.dimension)
+        index = self.snapshot.index or ToolIndex.load(self._directory, space=self._space())
+        if index is None or index.revision > revision:
+            index = self._build(ids, vectors, revision, threads=None)
+        else:
+            index = self._caught_up(index, entries, revision)
+        tools = [entries[key].tool for key in ids.tolist()]
+        return CatalogueSnapshot.build(tools, vectors, revision, ids=ids, index=index)
+
+    def _build(
+        self, ids: NDArray[np.int64], vectors: NDArray[np.float32], revision: int, threads: int | None
+    ) -> ToolIndex:
+        index = ToolIndex.build(ids, vectors, revision, threads=threads)
+        try:
+            index.save(self._directory, space=self._space())
+        except OSError as error:
+            # It only costs the next start the time to build it.
+            log.warning("index_not_saved", reason=str(error))
+        return index
+
+    def _caught_up(self, index: ToolIndex, entries: _Entries, revision: int) -> ToolIndex:
+        """`index` brought to `revision`, which is that of `entries`."""
+        changed = [key for key, entry in entries.items() if entry.revision > index.revision]
+        vectors = _matrix([entries[key].vector for key in changed], self._encoder.dimension)
+        return index.with_changes(changed, vectors, [key for key in index.ids.tolist() if key not in entries], revision)
+
+    async def _rebuild_if_due(self) -> None:
+        snapshot = self.snapshot
+        if snapshot.index is None or not snapshot.index.needs_rebuild:
+            return
+        # One core: the others answer requests meanwhile, from the old index.
+        rebuilt = await asyncio.to_thread(self._build, snapshot.ids, snapshot.vectors, snapshot.revision, 1)
+        async with self._refreshing:
+            index = self._caught_up(rebuilt, self._entries, self.snapshot.revision)
+            self.snapshot = replace(self.snapshot, index=index)
+
+    def _space(self) -> str:
+        # The wording of what is embedded is part of it: another wording gives other vectors for the same tools.
+        return f"{self._encoder.name}|{self._encoder.text_hash(_PROBE).hex()}"
 
     async def _changes(self, since: int) -> list[list[StoredTool]]:
         pages: list[list[StoredTool]] = []
@@ -100,13 +156,13 @@ class LiveCatalogue:
             pages.append(page)
             after = page[-1].id
 
-    async def _apply(self, page: Sequence[StoredTool], tools: dict[int, tuple[Tool, NDArray[np.float32]]]) -> None:
+    async def _apply(self, page: Sequence[StoredTool], entries: dict[int, _Entry]) -> None:
         active = [stored for stored in page if stored.active]
         for stored in page:
             if not stored.active:
-                tools.pop(stored.id, None)
+                entries.pop(stored.id, None)
         vectors = await self._vectors(active)
-        tools.update({stored.id: (stored.tool, vectors[stored.id]) for stored in active})
+        entries.update({stored.id: _Entry(stored.tool, vectors[stored.id], stored.revision) for stored in active})
 
     async def _vectors(self, stored: Sequence[StoredTool]) -> dict[int, NDArray[np.float32]]:
         """From the store; computed and stored where there are none by this embedder for this text."""
@@ -117,28 +173,21 @@ class LiveCatalogue:
         for tool in stored:
             text_hash = self._encoder.text_hash(tool.tool)
             if tool.id in known and known[tool.id].text_hash == text_hash:
-                found[tool.id] = known[tool.id].vectors
+                found[tool.id] = known[tool.id].vector
             else:
                 missing.append((tool, text_hash))
         if missing:
             vectors = await self._encoder.encode([tool.tool for tool, _ in missing])
             computed = [
-                ToolEmbedding(tool.id, text_hash, rows)
-                for (tool, text_hash), rows in zip(missing, vectors, strict=True)
+                ToolEmbedding(tool.id, text_hash, vector)
+                for (tool, text_hash), vector in zip(missing, vectors, strict=True)
             ]
             async with self._database.transaction() as work:
                 await work.tools.store_embeddings(computed, self._encoder.name)
-            found.update({embedding.tool_id: embedding.vectors for embedding in computed})
+            found.update({embedding.tool_id: embedding.vector for embedding in computed})
         return found
 
 
-def _build(tools: dict[int, tuple[Tool, NDArray[np.float32]]], revision: int, dimension: int) -> CatalogueSnapshot:
-    ordered = [tools[key] for key in sorted(tools)]
-    vectors = (
-        np.stack([rows for _, rows in ordered])
-        if ordered
-        else np.zeros((0, RETRIEVAL_TEXTS + 1, dimension), np.float32)
-    )
-    return CatalogueSnapshot.build(
-        [tool for tool, _ in ordered], vectors[:, :-1], np.ascontiguousarray(vectors[:, -1]), revision
-    )
+def _matrix(vectors: Sequence[NDArray[np.float32]], dimension: int) -> NDArray[np.float32]:
+    """(n, d); n may be 0."""
+    return np.stack(vectors) if vectors else np.zeros((0, dimension), np.float32)

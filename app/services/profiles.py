@@ -70,7 +70,7 @@ class ProfileService:
             row = snapshot.rows.get(name)
             if row is not None:
                 tool = snapshot.tools[row]
-                signatures[name] = ToolSignature(name, tool.provider, snapshot.attribute_vectors[row])
+                signatures[name] = ToolSignature(name, tool.provider, snapshot.vectors[row])
             else:
                 elsewhere[name] = interaction.tool
         # Tools that came inline, or that were deactivated: what the user thought of them still counts.
@@ -79,6 +79,6 @@ class ProfileService:
         tools = [tool or stored[name] for name, tool in elsewhere.items() if tool is not None or name in stored]
         if tools:
             vectors = await self._encoder.encode(tools)
-            for tool, rows in zip(tools, vectors, strict=True):
-                signatures[tool.name] = ToolSignature(tool.name, tool.provider, rows[-1])
+            for tool, vector in zip(tools, vectors, strict=True):
+                signatures[tool.name] = ToolSignature(tool.name, tool.provider, vector)
         return signatures

@@ -145,7 +145,7 @@ class ToolCallService:
             tools = _parse_inline(request.inline_tools)
             vectors = await self._encoder.encode(tools)
             revision = self._live.snapshot.revision
-            return CatalogueSnapshot.build(tools, vectors[:, :-1], vectors[:, -1], revision), tools
+            return CatalogueSnapshot.build(tools, vectors, revision), tools
         snapshot = self._live.snapshot
         if not snapshot.tools:
             raise EmptyCatalogue("Import tools first: PUT /tools, or `petool tools import`.")
@@ -165,7 +165,7 @@ class ToolCallService:
     ) -> tuple[list[Candidate], list[Evidence]]:
         tools = [item.tool for item in found]
         relevances = functional_fit(found)
-        attributes = snapshot.attribute_vectors[[item.row for item in found]]
+        attributes = snapshot.vectors[[item.row for item in found]]
         candidates = self._ranker.rank(relevances, tools, attributes, profile)[:n_candidates]
         chosen = tools.index(candidates[0].tool)
         return candidates, self._ranker.evidence(chosen, relevances, tools, attributes, profile)

@@ -100,8 +100,7 @@ def upgrade() -> None:
         sa.Column("tool_id", sa.BigInteger(), nullable=False),
         sa.Column("embedder", sa.Text(), nullable=False),
         sa.Column("text_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("dimension", sa.Integer(), nullable=False),
-        sa.Column("vectors", sa.LargeBinary(), nullable=False),
+        sa.Column("vector", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["tool_id"], ["tools.id"], name=op.f("fk_tool_embeddings_tool_id_tools"), ondelete="CASCADE"
         ),

@@ -28,7 +28,7 @@ from app.retrieval.functionality import functional_fit
 from app.retrieval.intents import intents
 from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature
 from app.retrieval.retriever import CatalogueSnapshot, Retrieved
-from app.retrieval.texts import retrieval_texts
+from app.retrieval.texts import retrieval_text
 
 DATA = files("app.demo")
 Chooser = Callable[[Sequence[Retrieved], dict[str, Any]], str]
@@ -45,8 +45,8 @@ def snapshot(embedder: SentenceTransformerEmbedder) -> CatalogueSnapshot:
         for document in json.loads(file.read_text("utf-8"))
     ]
     tools = [tool for _, tool in parse(ToolSource.RAPIDAPI, documents).tools]
-    vectors = embedder.encode([retrieval_texts(tool)[0] for tool in tools])
-    return CatalogueSnapshot.build(tools, vectors[:, None], vectors, 1)
+    vectors = embedder.encode([retrieval_text(tool) for tool in tools])
+    return CatalogueSnapshot.build(tools, vectors, 1)
 
 
 def interactions(user: dict[str, Any]) -> list[Interaction]:
@@ -68,14 +68,14 @@ class Choosers:
         self._catalogue = catalogue
         self._ranker = PreferenceRanker(weights)
         self._signatures = {
-            tool.name: ToolSignature(tool.name, tool.provider, catalogue.attribute_vectors[row])
+            tool.name: ToolSignature(tool.name, tool.provider, catalogue.vectors[row])
             for row, tool in enumerate(catalogue.tools)
         }
 
-    def relevance(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+    def relevance(self, found: Sequence[Retrieved], _: dict[str, Any]) -> str:
         return found[0].tool.name
 
-    def fit(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+    def fit(self, found: Sequence[Retrieved], _: dict[str, Any]) -> str:
         fit = functional_fit(found)
         return found[int(np.argmax(fit))].tool.name
 
@@ -94,7 +94,7 @@ class Choosers:
         return self._ranker.profile(setting, interactions(user), self._signatures)
 
     def _ranked(self, found: Sequence[Retrieved], profile: Profile) -> str:
-        attributes = self._catalogue.attribute_vectors[[item.row for item in found]]
+        attributes = self._catalogue.vectors[[item.row for item in found]]
         tools = [item.tool for item in found]
         return self._ranker.rank(functional_fit(found), tools, attributes, profile)[0].tool.name
 

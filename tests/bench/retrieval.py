@@ -34,7 +34,7 @@ from app.retrieval.embedder import Embedder, SentenceTransformerEmbedder
 from app.retrieval.intents import intents
 from app.retrieval.lexical import terms
 from app.retrieval.retriever import CatalogueSnapshot
-from app.retrieval.texts import retrieval_texts
+from app.retrieval.texts import retrieval_text
 
 Vectors = NDArray[np.float32]
 QUERY_SETS = ("G1_instruction", "G1_tool", "G2_instruction")
@@ -113,12 +113,9 @@ def ndcg(names: Sequence[str], relevant: frozenset[str], depth: int) -> float:
 
 
 def rank_ours(tools: Sequence[Tool], queries: Sequence[Query], embedder: Embedder) -> tuple[list[list[str]], list[str]]:
-    n, d = len(tools), embedder.dimension
-    vectors = embedder.encode([text for tool in tools for text in retrieval_texts(tool)]).reshape(n, -1, d)
-    # Search does not look at the attribute vectors; embedding them would only double the wait.
-    attributes = np.zeros((n, d), np.float32)
+    vectors = embedder.encode([retrieval_text(tool) for tool in tools])
     started = time.perf_counter()
-    snapshot = CatalogueSnapshot.build(tools, vectors, attributes, 1)
+    snapshot = CatalogueSnapshot.build(tools, vectors, 1)
     built = time.perf_counter()
     texts = [intents(query.text) for query in queries]
     clock = Clock()

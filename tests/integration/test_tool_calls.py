@@ -5,7 +5,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.catalogue import MIRANDEX_WEATHER, QUIET_SEARCH, QUIET_TRANSLATE, QUIET_WEATHER, TINKLE_WEATHER
+from tests.catalogue import (
+    MIRANDEX_WEATHER,
+    QUIET_SEARCH,
+    QUIET_TRANSLATE,
+    QUIET_WEATHER,
+    TINKLE_SEARCH,
+    TINKLE_TRANSLATE,
+    TINKLE_WEATHER,
+)
 
 ASK = "What is the weather forecast for Lisbon?"
 
@@ -52,13 +60,9 @@ def test_users_who_used_different_tools_get_different_tools_for_a_job_they_never
     client: httpx.Client, user: str
 ) -> None:
     quiet, tinkle = f"{user}-quiet", f"{user}-tinkle"
-    add_history(
-        client, quiet, interaction(QUIET_SEARCH, query="x"), interaction(QUIET_TRANSLATE, text="x", target_language="y")
-    )
-    add_history(client, tinkle, interaction("Search.Tinkle Search.Safe search", query="x"))
-    add_history(
-        client, tinkle, interaction("Translation.Tinkle Words.Translate", text="x", target_language="y", when="2026-05-02T10:00:00Z")
-    )  # fmt: skip
+    text = {"text": "x", "target_language": "y"}
+    add_history(client, quiet, interaction(QUIET_SEARCH, query="x"), interaction(QUIET_TRANSLATE, **text))
+    add_history(client, tinkle, interaction(TINKLE_SEARCH, query="x"), interaction(TINKLE_TRANSLATE, **text))
     assert call(client, quiet)["tool_call"]["tool_name"] == QUIET_WEATHER
     assert call(client, tinkle)["tool_call"]["tool_name"] == TINKLE_WEATHER
 
@@ -68,7 +72,11 @@ def test_the_evidence_names_the_interactions_that_moved_the_choice(client: httpx
     answer = call(client, user)
     assert answer["tool_call"]["tool_name"] == MIRANDEX_WEATHER
     strongest = answer["evidence"][0]
-    assert (strongest["tool_name"], strongest["rating"], strongest["reason"]) == (MIRANDEX_WEATHER, "liked", "same_tool")
+    assert (strongest["tool_name"], strongest["rating"], strongest["reason"]) == (
+        MIRANDEX_WEATHER,
+        "liked",
+        "same_tool",
+    )
     assert strongest["effect"] > 0
 
 

@@ -12,9 +12,9 @@ from jsonschema import Draft202012Validator
 from app.catalogue.batch import ParsedBatch
 from app.catalogue.openai import openai_name, parse_document, to_openai
 from app.catalogue.parse import detect_format, parse
-from app.serialization import document_hash, tool_from_json, tool_to_json
 from app.domain import Json, ToolSource
 from app.errors import DocumentError
+from app.serialization import document_hash, tool_from_json, tool_to_json
 
 WORDS = (
     *(

@@ -11,8 +11,9 @@ from app.retrieval.embedder import SentenceTransformerEmbedder
 from app.retrieval.fusion import Providers, relevance
 from app.retrieval.intents import MAX_INTENTS, intents
 from app.retrieval.lexical import Field, LexicalIndex, terms
-from app.retrieval.retriever import CatalogueSnapshot, Retrieved, ToolRetriever
-from app.retrieval.texts import RETRIEVAL_TEXTS, attribute_text, retrieval_texts, split_name
+from app.retrieval.retriever import CatalogueSnapshot, Retrieved
+from app.retrieval.texts import retrieval_text, split_name
+from app.retrieval.tool_index import ToolIndex
 
 
 def _tool(category: str, provider: str, api: str, description: str, *parameters: str) -> Tool:
@@ -38,10 +39,8 @@ def embedder() -> SentenceTransformerEmbedder:
 
 
 def _snapshot(embedder: SentenceTransformerEmbedder, tools: list[Tool], revision: int = 1) -> CatalogueSnapshot:
-    texts = [text for tool in tools for text in retrieval_texts(tool)]
-    vectors = embedder.encode(texts).reshape(len(tools), RETRIEVAL_TEXTS, embedder.dimension)
-    attributes = embedder.encode([attribute_text(tool) for tool in tools])
-    return CatalogueSnapshot.build(tools, vectors, attributes, revision)
+    vectors = embedder.encode([retrieval_text(tool) for tool in tools])
+    return CatalogueSnapshot.build(tools, vectors, revision)
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +171,7 @@ def test_any_instruction_is_answered(
 
 
 def test_an_empty_catalogue_finds_nothing(embedder: SentenceTransformerEmbedder) -> None:
-    empty = CatalogueSnapshot.build(
-        [], np.zeros((0, 1, embedder.dimension), np.float32), np.zeros((0, embedder.dimension), np.float32), 0
-    )
+    empty = CatalogueSnapshot.build([], np.zeros((0, embedder.dimension), np.float32), 0)
     assert _find(embedder, empty, "weather") == []
 
 
@@ -182,7 +179,7 @@ def test_vectors_of_another_instruction_or_catalogue_are_refused(snapshot: Catal
     with pytest.raises(ValueError, match="intents"):
         snapshot.search("One. Two.", np.zeros((5, 384), np.float32))
     with pytest.raises(ValueError, match="length"):
-        CatalogueSnapshot.build(TOOLS, np.zeros((1, 1, 4), np.float32), np.zeros((1, 4), np.float32), 1)
+        CatalogueSnapshot.build(TOOLS, np.zeros((1, 4), np.float32), 1)
 
 
 def test_a_search_among_named_tools_finds_only_these(
@@ -197,32 +194,28 @@ def test_a_search_among_named_tools_finds_only_these(
         snapshot.only(["no such tool"])
 
 
-def test_a_large_catalogue_finds_the_same_through_its_indexes(
+def test_through_the_index_the_same_is_found_as_by_scoring_every_tool(
     embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retriever, "EXACT_UP_TO", 2)
-    large = _snapshot(embedder, TOOLS)
-    assert large.dense is not None
+    ids = np.arange(10, 10 + len(TOOLS) * 3, 3)
+    index = ToolIndex.build(ids, snapshot.vectors, 1)
+    indexed = CatalogueSnapshot.build(TOOLS, snapshot.vectors, 1, ids=ids, index=index)
     instruction = "Which hotels are there in Rome? Also the air quality."
     exact = [item.tool.name for item in _find(embedder, snapshot, instruction)]
-    assert [item.tool.name for item in _find(embedder, large, instruction)] == exact
+    assert [item.tool.name for item in _find(embedder, indexed, instruction)] == exact
     monkeypatch.setattr(retriever, "POOL", 2)
-    assert [item.tool.name for item in _find(embedder, large, instruction)][:2] == exact[:2]
+    assert [item.tool.name for item in _find(embedder, indexed, instruction)][:2] == exact[:2]
 
 
-def test_a_new_snapshot_replaces_the_old_one(
+def test_a_tool_that_only_the_index_still_has_is_not_found(
     embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot
 ) -> None:
-    tools = ToolRetriever(snapshot)
-    vectors = embedder.encode(intents("weather"))
-    assert len(tools.search("weather", vectors)) == len(TOOLS)
-    tools.snapshot = _snapshot(embedder, TOOLS[:2], revision=2)
-    assert len(tools.search("weather", vectors)) == 2
+    ids = np.arange(len(TOOLS))
+    index = ToolIndex.build(ids, snapshot.vectors, 1)
+    fewer = CatalogueSnapshot.build(TOOLS[:-1], snapshot.vectors[:-1], 2, ids=ids[:-1], index=index)
+    assert {item.tool.name for item in _find(embedder, fewer, "anything at all")} <= {tool.name for tool in TOOLS[:-1]}
 
 
-def test_every_tool_has_the_same_number_of_texts_and_none_is_blank() -> None:
-    bare = Tool("x", "", "", "", "")
-    for tool in [*TOOLS, bare]:
-        texts = retrieval_texts(tool)
-        assert len(texts) == RETRIEVAL_TEXTS
-        assert all(text.strip() for text in (*texts, attribute_text(tool)))
+def test_no_tool_is_embedded_as_a_blank_text() -> None:
+    for tool in [*TOOLS, Tool("x", "", "", "", "")]:
+        assert retrieval_text(tool).strip()

@@ -29,12 +29,16 @@ class DecisionRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def add(self, user_row: int, decision: Decision, inline_tools: Sequence[Tool]) -> None:
-        await self._connection.execute(
-            insert(DecisionRow).values(
-                id=decision.call_id,
-                user_id=user_row,
-                instruction=decision.instruction,
+    async def add(self, user_row: int, decision: Decision, inline_tools: Sequence[Tool]) -> bool:
+        """False if the user is gone: erased since the call began."""
+        try:
+            await self._connection.execute(insert(DecisionRow).values(_values(user_row, decision, inline_tools)))
+        except IntegrityError as error:
+            if error.orig is not None and isinstance(error.orig.__cause__, asyncpg.ForeignKeyViolationError):
+                return False
+            raise
+        return True
+@@@CUT                instruction=decision.instruction,
                 history_setting=decision.history_setting.value,
                 tool_name=decision.tool_call.tool_name,
                 parameters=dict(decision.tool_call.parameters),
@@ -111,7 +115,21 @@ def _exported(row: Any) -> dict[str, Json]:
             dict(zip(("tool_name", "score", "relevance", "preference"), candidate, strict=True))
             for candidate in row["candidates"]
         ],
-        "degraded_reason": row["degraded_reason"],
-        "created_at": row["created_at"],
+        "evidence": [
+            dict(zip(("interaction_id", "effect", "reason"), evidence, strict=True)) for evidence in row["evidence"]
+        ],
+        **{
+            key: row[key]
+            for key in (
+                "inline_tools",
+                "degraded_reason",
+                "adapter",
+                "catalogue_revision",
+                "raw_output",
+                "usage",
+                "timings",
+                "created_at",
+            )
+        },
         "feedback": feedback,
     }

@@ -30,8 +30,8 @@ class StoredTool:
 class ToolEmbedding:
     tool_id: int
     text_hash: bytes
-    vectors: NDArray[np.float32]
-    """(k + 1, d): the retrieval vectors, then the attribute vector."""
+    vector: NDArray[np.float32]
+    """(d,)."""
 
 
 _COLUMNS = (ToolRow.id, ToolRow.document, ToolRow.active, ToolRow.revision, ToolRow.updated_at)
@@ -72,7 +72,7 @@ class ToolRepository:
         return found
 
     async def upsert(self, tools: Sequence[Tool], revision: int) -> dict[str, int]:
-        """Insert or replace by name, all active; the ids by name."""
+        """Insert (active) or replace by name, a deactivated one staying so; the ids by name."""
         ids: dict[str, int] = {}
         for start in range(0, len(tools), _BATCH):
             rows = [
@@ -91,7 +91,7 @@ class ToolRepository:
                 index_elements=[ToolRow.name],
                 set_={
                     column: statement.excluded[column]
-                    for column in ("category", "document", "document_hash", "active", "revision")
+                    for column in ("category", "document", "document_hash", "revision")
                 }
                 | {"updated_at": func.now()},
             )
@@ -153,15 +153,14 @@ class ToolRepository:
             query = select(
                 ToolEmbeddingRow.tool_id,
                 ToolEmbeddingRow.text_hash,
-                ToolEmbeddingRow.dimension,
-                ToolEmbeddingRow.vectors,
+                ToolEmbeddingRow.vector,
             ).where(
                 ToolEmbeddingRow.embedder == embedder,
                 ToolEmbeddingRow.tool_id.in_(tool_ids[start : start + _BATCH]),
             )
             for row in await self._connection.execute(query):
-                vectors = np.frombuffer(row.vectors, dtype="<f4").reshape(-1, row.dimension)
-                found[row.tool_id] = ToolEmbedding(row.tool_id, row.text_hash, vectors)
+                vector = np.frombuffer(row.vector, dtype="<f4")
+                found[row.tool_id] = ToolEmbedding(row.tool_id, row.text_hash, vector)
         return found
 
     async def store_embeddings(self, embeddings: Sequence[ToolEmbedding], embedder: str) -> None:
@@ -171,8 +170,7 @@ class ToolRepository:
                     "tool_id": embedding.tool_id,
                     "embedder": embedder,
                     "text_hash": embedding.text_hash,
-                    "dimension": embedding.vectors.shape[1],
-                    "vectors": embedding.vectors.astype("<f4").tobytes(),
+                    "vector": embedding.vector.astype("<f4").tobytes(),
                 }
                 for embedding in embeddings[start : start + _BATCH]
             ]
@@ -180,6 +178,6 @@ class ToolRepository:
             await self._connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=[ToolEmbeddingRow.tool_id, ToolEmbeddingRow.embedder],
-                    set_={column: statement.excluded[column] for column in ("text_hash", "dimension", "vectors")},
+                    set_={column: statement.excluded[column] for column in ("text_hash", "vector")},
                 )
             )
