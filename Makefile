@@ -1,13 +1,14 @@
 # Everything runs in .venv, which the first target that needs it makes.
 PYTHON ?= python3
 PORT ?= 8000
+DEMO_DATA ?= .petool/demo
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PHONY: demo serve test check format bench-retrieval bench-personalization bench-extraction bench-service clean
 
 demo: $(INSTALLED)  ## show personalized tool calls, then serve the demo on PORT
-	$(BIN)/petool demo --port $(PORT)
+	$(BIN)/petool demo --port $(PORT) --data-dir $(DEMO_DATA)
 
 serve: $(INSTALLED)  ## serve as configured by the environment and .env
 	$(BIN)/petool serve

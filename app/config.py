@@ -58,8 +58,6 @@ class Settings(BaseSettings):
 
     # Watching it
     log_level: str = "INFO"
-    log_texts: bool = False
-    """Whether instructions and parameters may appear in logs."""
     otlp_endpoint: str = ""
     """OpenTelemetry traces over HTTP go here; empty for none (needs the extra `otel`)."""
 

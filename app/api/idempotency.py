@@ -9,6 +9,7 @@ from fastapi import Request, Response
 
 from app.api.auth import authenticate
 from app.api.requests import StrictRequest, StrictRoute
+from app.api.schemas.common import is_user_id
 from app.api.state import services
 from app.errors import InvalidRequest
 
@@ -22,7 +23,9 @@ class IdempotentRoute(StrictRoute):
 
         async def idempotent(request: Request) -> Response:
             key = request.headers.get(HEADER)
-            if key is None:
+            user_id = request.path_params.get("user_id")
+            # An id that cannot be stored is refused by the handler, before anything is done.
+            if key is None or request.method != "POST" or (user_id is not None and not is_user_id(user_id)):
                 return await handle(request)
             if not 0 < len(key) <= _MAX_LENGTH:
                 raise InvalidRequest(f"{HEADER} has 1 to {_MAX_LENGTH} characters; a UUID is a good choice.")

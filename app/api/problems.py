@@ -106,10 +106,24 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 def install(app: FastAPI) -> None:
+    """Answer every error with a problem document, and let the OpenAPI document say so."""
     app.add_exception_handler(PEToolError, _known_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(Exception, _unexpected)
+    document = app.openapi
+
+    def document_with_problems() -> dict[str, Any]:
+        described = document()
+        for operations in described["paths"].values():
+            for operation in operations.values():
+                for status, answer in operation["responses"].items():
+                    if int(status) >= 400:
+                        # FastAPI adds JSON to whatever has a model.
+                        answer["content"].pop("application/json", None)
+        return described
+
+    app.openapi = document_with_problems  # type: ignore[method-assign]
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Reading JSON strictly: what PostgreSQL could not store is refused here, once, for every route."""
 
 import json
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
@@ -27,8 +28,14 @@ def parse_json(body: bytes) -> Any:
     def refuse_constant(name: str) -> NoReturn:
         raise json.JSONDecodeError(f"{name} is not JSON", "", max(text.find(name), 0))
 
+    def finite(number: str) -> float:
+        value = float(number)
+        if math.isinf(value):
+            raise json.JSONDecodeError("a number that is too large", "", max(text.find(number), 0))
+        return value
+
     try:
-        value = json.loads(text, parse_constant=refuse_constant)
+        value = json.loads(text, parse_constant=refuse_constant, parse_float=finite)
     except RecursionError:
         raise json.JSONDecodeError("nested too deeply", "", 0) from None
     except ValueError as error:

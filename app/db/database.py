@@ -80,6 +80,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=timeout_seconds,
+            # Errors are logged, and what users said does not belong into logs.
+            hide_parameters=True,
             connect_args={"timeout": timeout_seconds, "command_timeout": timeout_seconds},
             json_serializer=_to_json,
         )

@@ -1,11 +1,19 @@
 """Requests per key: counted in Redis if there is one, so that replicas share the count; else in process."""
 
+import time
+
+import structlog
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
 
 from app.errors import RateLimited, SetupError
+
+log = structlog.get_logger("petool")
+# A Redis that hangs holds up one request for about this long, and then none until it is asked again.
+_REDIS_SECONDS = 1.0
+_RETRY_SECONDS = 5.0
 
 
 class RateLimitService:
@@ -14,9 +22,9 @@ class RateLimitService:
     def __init__(self, limit: str, redis_url: str) -> None:
         self._limit = _parse(limit)
         self._local = MovingWindowRateLimiter(MemoryStorage())
-        self._shared = (
-            MovingWindowRateLimiter(RedisStorage(f"async+{redis_url}", implementation="redispy")) if redis_url else None
-        )
+        self._shared = MovingWindowRateLimiter(_redis(redis_url)) if redis_url else None
+        self._shared_again_at = 0.0
+        """Monotonic time before which Redis, lost a moment ago, is not asked."""
 
     async def count(self, who: str) -> None:
         """Raises `RateLimited` for one request too many."""
@@ -27,13 +35,25 @@ class RateLimitService:
             )
 
     async def _hit(self, limit: RateLimitItem, who: str) -> bool:
-        if self._shared is not None:
+        if self._shared is not None and time.monotonic() >= self._shared_again_at:
             try:
                 return await self._shared.hit(limit, who)
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
                 # Answering matters more than counting exactly.
-                return await self._local.hit(limit, who)
+                log.warning("rate_limits_not_shared", reason=str(error))
+                self._shared_again_at = time.monotonic() + _RETRY_SECONDS
         return await self._local.hit(limit, who)
+
+
+def _redis(url: str) -> RedisStorage:
+    # limits' own scheme for what Redis' clients call unix://.
+    scheme, rest = url.split("://", 1)
+    return RedisStorage(
+        f"async+{'redis+unix' if scheme == 'unix' else scheme}://{rest}",
+        implementation="redispy",
+        socket_timeout=_REDIS_SECONDS,
+        socket_connect_timeout=_REDIS_SECONDS,
+    )
 
 
 def _parse(limit: str) -> RateLimitItem | None:

@@ -175,8 +175,12 @@ class ToolCallService:
         if row is None:
             async with self._database.transaction() as work:
                 row = (await work.users.create(decision.user_id)).id
-        async with self._database.statement() as work:
-            await work.decisions.add(row, decision, inline)
+        while True:
+            async with self._database.statement() as work:
+                if await work.decisions.add(row, decision, inline):
+                    return
+                # Erased while the answer was made: this call is the first of a new user of that name.
+                row = (await work.users.create(decision.user_id)).id
 
 
 def _is_blank(text: str) -> bool:

@@ -35,6 +35,7 @@ from app.retrieval.intents import intents
 from app.retrieval.lexical import terms
 from app.retrieval.retriever import CatalogueSnapshot
 from app.retrieval.texts import retrieval_text
+from app.retrieval.tool_index import ToolIndex
 
 Vectors = NDArray[np.float32]
 QUERY_SETS = ("G1_instruction", "G1_tool", "G2_instruction")
@@ -114,8 +115,9 @@ def ndcg(names: Sequence[str], relevant: frozenset[str], depth: int) -> float:
 
 def rank_ours(tools: Sequence[Tool], queries: Sequence[Query], embedder: Embedder) -> tuple[list[list[str]], list[str]]:
     vectors = embedder.encode([retrieval_text(tool) for tool in tools])
+    ids = np.arange(len(tools))
     started = time.perf_counter()
-    snapshot = CatalogueSnapshot.build(tools, vectors, 1)
+    snapshot = CatalogueSnapshot.build(tools, vectors, 1, ids=ids, index=ToolIndex.build(ids, vectors, 1))
     built = time.perf_counter()
     texts = [intents(query.text) for query in queries]
     clock = Clock()

@@ -249,7 +249,7 @@ def lines(answer: httpx.Response) -> list[Any]:
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"].split(";")[0] == "application/x-ndjson"
     assert answer.text.endswith("\n")
-    return [json.loads(line) for line in answer.text.splitlines()]
+    return [json.loads(line) for line in answer.text[:-1].split("\n")]
 
 
 def test_the_export_holds_everything_that_is_stored_of_the_user(client: httpx.Client, user: str) -> None:

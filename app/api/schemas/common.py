@@ -1,5 +1,6 @@
 """Types that several requests and answers share."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import Path, Query
@@ -10,11 +11,18 @@ _VISIBLE = r"^[^\x00-\x1f\x7f]+$"
 # PostgreSQL's text holds any character but this one.
 NO_NUL = r"^[^\x00]*$"
 
+_MAX_USER_ID = 200
+
+
+def is_user_id(text: str) -> bool:
+    return 0 < len(text) <= _MAX_USER_ID and re.fullmatch(_VISIBLE, text) is not None
+
+
 UserId = Annotated[
     str,
     Path(
         min_length=1,
-        max_length=200,
+        max_length=_MAX_USER_ID,
         pattern=_VISIBLE,
         description="The front end's own id of the user. An id not seen before is a new user.",
         examples=["ada"],

@@ -4,7 +4,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from asyncpg import ForeignKeyViolationError
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.models import DecisionRow, FeedbackRow, UserRow
@@ -31,31 +33,34 @@ class DecisionRepository:
 
     async def add(self, user_row: int, decision: Decision, inline_tools: Sequence[Tool]) -> bool:
         """False if the user is gone: erased since the call began."""
+        statement = insert(DecisionRow).values(
+            id=decision.call_id,
+            user_id=user_row,
+            instruction=decision.instruction,
+            history_setting=decision.history_setting.value,
+            tool_name=decision.tool_call.tool_name,
+            parameters=dict(decision.tool_call.parameters),
+            candidates=[
+                [c.tool.name, round(c.score, 5), round(c.relevance, 5), round(c.preference, 5)]
+                for c in decision.candidates
+            ],
+            evidence=[[e.interaction.id, round(e.effect, 5), e.reason] for e in decision.evidence],
+            inline_tools=[tool_to_json(tool) for tool in inline_tools] if inline_tools else None,
+            degraded_reason=decision.degraded_reason,
+            adapter=decision.adapter,
+            catalogue_revision=decision.catalogue_revision,
+            usage=dict(decision.usage),
+            timings=dict(decision.timings),
+            created_at=decision.created_at,
+        )
         try:
-            await self._connection.execute(insert(DecisionRow).values(_values(user_row, decision, inline_tools)))
+            await self._connection.execute(statement)
         except IntegrityError as error:
-            if error.orig is not None and isinstance(error.orig.__cause__, asyncpg.ForeignKeyViolationError):
+            # What the decision refers to is its user, and nothing else.
+            if error.orig is not None and isinstance(error.orig.__cause__, ForeignKeyViolationError):
                 return False
             raise
         return True
-@@@CUT                instruction=decision.instruction,
-                history_setting=decision.history_setting.value,
-                tool_name=decision.tool_call.tool_name,
-                parameters=dict(decision.tool_call.parameters),
-                candidates=[
-                    [c.tool.name, round(c.score, 5), round(c.relevance, 5), round(c.preference, 5)]
-                    for c in decision.candidates
-                ],
-                evidence=[[e.interaction.id, round(e.effect, 5), e.reason] for e in decision.evidence],
-                inline_tools=[tool_to_json(tool) for tool in inline_tools] if inline_tools else None,
-                degraded_reason=decision.degraded_reason,
-                adapter=decision.adapter,
-                catalogue_revision=decision.catalogue_revision,
-                usage=dict(decision.usage),
-                timings=dict(decision.timings),
-                created_at=decision.created_at,
-            )
-        )
 
     async def find(self, call_id: UUID) -> StoredDecision | None:
         query = (

