@@ -7,6 +7,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.api.logs import log
 from app.api.schemas.common import Problem
@@ -63,7 +64,19 @@ async def _http_error(request: Request, error: Exception) -> Response:
         detail = f"There is nothing at {request.method} {request.url.path}; /docs lists what there is."
     response = problem(error.status_code, type_, title, detail)
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(_allowed(request))
     return response
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes at this path; Starlette names those of the first one only."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def _validation_error(_: Request, error: Exception) -> Response:

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from app.api.auth import authenticate
+
 _MAX_DEPTH = 200
 
 
@@ -80,12 +82,13 @@ def _too_deep(value: Any) -> bool:
 
 
 class StrictRoute(APIRoute):
-    """Hands the endpoint a `StrictRequest`."""
+    """Hands the endpoint a `StrictRequest`; nobody's body is read before the key is known."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
+            await authenticate(request)
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strict

@@ -7,10 +7,10 @@ provider's other tools, and how near its attributes are to those of the tools in
 counts positive or negative by its rating, and in `chronological` the more the later it is.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,6 @@ class Profile:
     setting: HistorySetting
     """The one applied, never `auto`."""
     interactions: tuple[Interaction, ...] = ()
-    providers: tuple[str, ...] = ()
-    """(n,): of each interaction's tool, normalised."""
     weights: Vector = field(default_factory=lambda: np.zeros(0, np.float32))
     """(n,): the sign and strength of each interaction."""
     attributes: Vector = field(default_factory=lambda: np.zeros((0, 0), np.float32))
@@ -63,9 +61,23 @@ class Profile:
     direction: Vector | None = None
     """(d,): the weighted mean of `attributes`; None without history."""
     confidence: float = 0.0
-    by_tool: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Sum of weights and of their sizes, of the interactions with each tool."""
-    by_provider: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    by_tool: Mapping[str, "Tally"] = field(default_factory=dict)
+    by_provider: Mapping[str, "Tally"] = field(default_factory=dict)
+
+
+@dataclass
+class Tally:
+    """The interactions with one tool, or with one provider's tools."""
+
+    total: float = 0.0
+    """Sum of their weights."""
+    size: float = 0.0
+    """Sum of the sizes of their weights."""
+    positions: list[int] = field(default_factory=list)
+    """Which of the profile's interactions they are."""
+
+
+_NO_TALLY = Tally()
 
 
 def applied_setting(asked: HistorySetting, interactions: Sequence[Interaction]) -> HistorySetting:
@@ -100,19 +112,17 @@ class PreferenceRanker:
         weights = self._interaction_weights(setting, counted)
         of = [signatures[item.tool_call.tool_name] for item in counted]
         attributes = np.stack([signature.attributes for signature in of])
-        providers = tuple(_provider_key(signature.provider) for signature in of)
         total = float(np.abs(weights).sum())
         return Profile(
             setting,
             tuple(counted),
-            providers,
             weights,
             attributes,
             direction=(weights @ attributes / total).astype(np.float32),
             # A first interaction moves the choice less than a habit does.
             confidence=total / (total + 1.0),
-            by_tool=_sums([signature.name for signature in of], weights),
-            by_provider=_sums(providers, weights),
+            by_tool=_tallies([signature.name for signature in of], weights),
+            by_provider=_tallies([_provider_key(signature.provider) for signature in of], weights),
         )
 
     def rank(
@@ -139,28 +149,33 @@ class PreferenceRanker:
         tool, weights = tools[chosen], profile.weights
         contrast = attributes[chosen] - _centre(relevances, attributes)
         share = self._weights.attributes * profile.confidence / self._weights.attribute_scale
-        near = share * weights * (profile.attributes @ contrast) / float(np.abs(weights).sum())
-        effects: list[Evidence] = []
-        for index, interaction in enumerate(profile.interactions):
-            effect, reason = float(near[index]), "similar_attributes"
-            direct, direct_reason = self._direct(tool, index, profile)
-            if direct_reason:
-                effect, reason = effect + direct, direct_reason
-            effects.append(Evidence(interaction, effect, reason))
-        effects.sort(key=lambda item: -abs(item.effect))
-        return [item for item in effects[:limit] if abs(item.effect) >= 0.005]
+        effects = share * weights * (profile.attributes @ contrast) / float(np.abs(weights).sum())
+        reasons = self._add_direct(effects, tool, profile)
+        strongest = np.argsort(-np.abs(effects), kind="stable")[:limit].tolist()
+        return [
+            Evidence(profile.interactions[at], float(effects[at]), reasons.get(at, "similar_attributes"))
+            for at in strongest
+            if abs(effects[at]) >= 0.005
+        ]
 
-    def _direct(self, tool: Tool, index: int, profile: Profile) -> tuple[float, str]:
-        """What one interaction adds because it is with this tool or this provider, and which of the two."""
-        weight = float(profile.weights[index])
-        own_size = profile.by_tool.get(tool.name, (0.0, 0.0))[1]
-        if profile.interactions[index].tool_call.tool_name == tool.name:
-            return self._weights.same_tool * weight / (own_size + 0.5), "same_tool"
-        provider = _provider_key(tool.provider)
-        if provider and profile.providers[index] == provider:
-            rest_size = profile.by_provider[provider][1] - own_size
-            return self._weights.same_provider * weight / (rest_size + 1.0), "same_provider"
-        return 0.0, ""
+    def _add_direct(self, effects: Vector, tool: Tool, profile: Profile) -> dict[int, str]:
+        """Add what interactions count because they are with this tool or its provider; which did, and why."""
+        own, provider = self._tallies_of(tool, profile)
+        reasons = {}
+        for at in own.positions:
+            effects[at] += self._weights.same_tool * profile.weights[at] / (own.size + 0.5)
+            reasons[at] = "same_tool"
+        for at in provider.positions:
+            if at not in reasons:
+                effects[at] += self._weights.same_provider * profile.weights[at] / (provider.size - own.size + 1.0)
+                reasons[at] = "same_provider"
+        return reasons
+
+    @staticmethod
+    def _tallies_of(tool: Tool, profile: Profile) -> tuple[Tally, Tally]:
+        """Of the tool itself, and of its provider (the tool included)."""
+        own = profile.by_tool.get(tool.name, _NO_TALLY)
+        return own, profile.by_provider.get(_provider_key(tool.provider), _NO_TALLY) if tool.provider else _NO_TALLY
 
     def _interaction_weights(self, setting: HistorySetting, interactions: Sequence[Interaction]) -> Vector:
         count = len(interactions)
@@ -182,12 +197,11 @@ class PreferenceRanker:
         contrast = (attributes - _centre(relevances, attributes)) @ profile.direction
         preferences = self._weights.attributes * profile.confidence * np.tanh(contrast / self._weights.attribute_scale)
         for index, tool in enumerate(tools):
-            own_sum, own_size = profile.by_tool.get(tool.name, (0.0, 0.0))
-            preferences[index] += self._weights.same_tool * own_sum / (own_size + 0.5)
-            if tool.provider:
-                all_sum, all_size = profile.by_provider.get(_provider_key(tool.provider), (0.0, 0.0))
-                rest_sum, rest_size = all_sum - own_sum, all_size - own_size
-                preferences[index] += self._weights.same_provider * rest_sum / (rest_size + 1.0)
+            own, provider = self._tallies_of(tool, profile)
+            preferences[index] += self._weights.same_tool * own.total / (own.size + 0.5)
+            if provider.size > own.size:
+                rest_total, rest_size = provider.total - own.total, provider.size - own.size
+                preferences[index] += self._weights.same_provider * rest_total / (rest_size + 1.0)
         return np.clip(preferences, -1.0, 1.0)
 
 
@@ -198,13 +212,16 @@ def _centre(relevances: Sequence[float], attributes: Vector) -> Vector:
     return centre
 
 
-def _sums(keys: Sequence[str], weights: Vector) -> dict[str, tuple[float, float]]:
-    sums: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
-    for key, weight in zip(keys, weights.tolist(), strict=True):
-        total, size = sums[key]
-        sums[key] = (total + weight, size + math.fabs(weight))
-    return dict(sums)
+def _tallies(keys: Sequence[str], weights: Vector) -> dict[str, Tally]:
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    for position, (key, weight) in enumerate(zip(keys, weights.tolist(), strict=True)):
+        tally = tallies[key]
+        tally.total += weight
+        tally.size += abs(weight)
+        tally.positions.append(position)
+    return dict(tallies)
 
 
+@lru_cache(maxsize=100_000)
 def _provider_key(provider: str) -> str:
     return " ".join(provider.casefold().split())

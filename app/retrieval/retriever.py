@@ -15,8 +15,8 @@ from app.retrieval.lexical import LexicalIndex, terms
 from app.retrieval.texts import lexical_index
 from app.retrieval.tool_index import ToolIndex
 
-POOL = 200
-"""Tools taken from the dense and from the lexical index for each sentence, before the exact scoring."""
+POOL = 100
+"""Tools taken from the dense and from the lexical index for each sentence, at least, before the exact scoring."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class CatalogueSnapshot:
         queries = _with_whole(query_vectors)
         lexical = self.lexical.scores([*sentences, [term for sentence in sentences for term in sentence]])
         strongest = max(float(lexical.max()), 1e-6)
-        pool = None if self.index is None else self._pool(self.index, queries, lexical)
+        pool = None if self.index is None else self._pool(self.index, queries, lexical, max(POOL, 2 * limit))
         if pool is None:
             dense = _cosines(queries, self.vectors)
             scores = relevance(dense, lexical, self._groups)
@@ -136,13 +136,15 @@ class CatalogueSnapshot:
             )
         ]
 
-    def _pool(self, index: ToolIndex, queries: NDArray[np.float32], lexical: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Rows that either index puts among the best for any query, ascending."""
-        found = index.search(queries, POOL).ravel()
+    def _pool(
+        self, index: ToolIndex, queries: NDArray[np.float32], lexical: NDArray[np.float32], size: int
+    ) -> NDArray[np.int64]:
+        """Rows that either index puts among the best `size` for any query, ascending."""
+        found = index.search(queries, size).ravel()
         rows = np.searchsorted(self.ids, found)
         pooled = [rows[self.ids[rows.clip(max=len(self.ids) - 1)] == found]]
         for scores in lexical:
-            best = np.argpartition(-scores, min(POOL, len(scores) - 1))[:POOL]
+            best = np.argpartition(-scores, min(size, len(scores) - 1))[:size]
             pooled.append(best[scores[best] > 0])
         return np.unique(np.concatenate(pooled)).astype(np.int64)
 

@@ -27,34 +27,38 @@ class StoredDecision:
     created_at: datetime
 
 
+# Made once: putting a statement together takes longer than PostgreSQL needs to carry it out.
+_ADD = insert(DecisionRow)
+
+
 class DecisionRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     async def add(self, user_row: int, decision: Decision, inline_tools: Sequence[Tool]) -> bool:
         """False if the user is gone: erased since the call began."""
-        statement = insert(DecisionRow).values(
-            id=decision.call_id,
-            user_id=user_row,
-            instruction=decision.instruction,
-            history_setting=decision.history_setting.value,
-            tool_name=decision.tool_call.tool_name,
-            parameters=dict(decision.tool_call.parameters),
-            candidates=[
+        values = {
+            "id": decision.call_id,
+            "user_id": user_row,
+            "instruction": decision.instruction,
+            "history_setting": decision.history_setting.value,
+            "tool_name": decision.tool_call.tool_name,
+            "parameters": dict(decision.tool_call.parameters),
+            "candidates": [
                 [c.tool.name, round(c.score, 5), round(c.relevance, 5), round(c.preference, 5)]
                 for c in decision.candidates
             ],
-            evidence=[[e.interaction.id, round(e.effect, 5), e.reason] for e in decision.evidence],
-            inline_tools=[tool_to_json(tool) for tool in inline_tools] if inline_tools else None,
-            degraded_reason=decision.degraded_reason,
-            adapter=decision.adapter,
-            catalogue_revision=decision.catalogue_revision,
-            usage=dict(decision.usage),
-            timings=dict(decision.timings),
-            created_at=decision.created_at,
-        )
+            "evidence": [[e.interaction.id, round(e.effect, 5), e.reason] for e in decision.evidence],
+            "inline_tools": [tool_to_json(tool) for tool in inline_tools] if inline_tools else None,
+            "degraded_reason": decision.degraded_reason,
+            "adapter": decision.adapter,
+            "catalogue_revision": decision.catalogue_revision,
+            "usage": dict(decision.usage),
+            "timings": dict(decision.timings),
+            "created_at": decision.created_at,
+        }
         try:
-            await self._connection.execute(statement)
+            await self._connection.execute(_ADD, values)
         except IntegrityError as error:
             # What the decision refers to is its user, and nothing else.
             if error.orig is not None and isinstance(error.orig.__cause__, ForeignKeyViolationError):

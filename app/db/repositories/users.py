@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,13 +19,16 @@ class StoredUser:
 
 _COLUMNS = (UserRow.id, UserRow.external_id, UserRow.history_version, UserRow.created_at)
 
+# Made once: putting a statement together takes longer than PostgreSQL needs to answer it.
+_FIND = select(*_COLUMNS).where(UserRow.external_id == bindparam("external_id"))
+
 
 class UserRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     async def find(self, external_id: str) -> StoredUser | None:
-        result = await self._connection.execute(select(*_COLUMNS).where(UserRow.external_id == external_id))
+        result = await self._connection.execute(_FIND, {"external_id": external_id})
         row = result.one_or_none()
         return StoredUser(*row) if row is not None else None
 

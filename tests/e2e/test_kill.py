@@ -1,0 +1,185 @@
+"""What was acknowledged survives kill -9; what was begun is finished on SIGTERM."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.catalogue import TOOLS
+from tests.servers import free_port
+from tests.steps import ASK
+
+USERS = 10
+POSTS = 200
+
+
+class Service:
+    """`petool serve` with its embedded PostgreSQL in `directory`, each a process of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PETOOL_")} | {
+            "PETOOL_DATA_DIR": str(directory / "data"),
+            "PETOOL_DEMO_MODE": "1",
+            "PETOOL_PORT": str(port),
+            "PETOOL_LOG_LEVEL": "WARNING",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+
+    async def start(self) -> None:
+        with (self._directory / "log").open("ab") as log:
+            command = [sys.executable, "-m", "app", "serve"]
+            self._process = subprocess.Popen(
+                command, cwd=self._directory, env=self._environment, stdout=log, stderr=log
+            )
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            for _ in range(1200):
+                with contextlib.suppress(httpx.TransportError):
+                    if (await client.get("/readyz")).status_code == 200:
+                        return
+                if self._process.poll() is not None:
+                    break
+                await asyncio.sleep(0.1)
+        raise RuntimeError((self._directory / "log").read_text()[-5000:])
+
+    def _postgres(self) -> list[psutil.Process]:
+        try:
+            pid = int((self._directory / "data" / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
+            server = psutil.Process(pid)
+            return [server, *server.children(recursive=True)]
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return []
+
+    def kill(self) -> None:
+        """kill -9 of the service and of PostgreSQL with all its processes."""
+        processes = self._postgres()
+        if self._process is not None:
+            processes.append(psutil.Process(self._process.pid))
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+        psutil.wait_procs(processes, timeout=30)
+
+    def terminate(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+
+    async def ended(self) -> int:
+        assert self._process is not None
+        status = await asyncio.to_thread(self._process.wait, 60)
+        self._process = None
+        return status
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path)
+    yield service
+    if (tmp_path / "data").exists():
+        service.kill()
+
+
+async def make_calls(client: httpx.AsyncClient, number: int) -> dict[str, str]:
+    """User by call id."""
+    answer = await client.put("/tools", json={"format": "rapidapi", "documents": TOOLS})
+    assert answer.status_code == 200, answer.text
+    calls = {}
+    for index in range(number):
+        answer = await client.post(f"/users/user-{index % USERS}/tool-call", json={"instruction": ASK})
+        calls[answer.json()["call_id"]] = f"user-{index % USERS}"
+    return calls
+
+
+async def ratings(client: httpx.AsyncClient) -> dict[str, str]:
+    """Rating by call id, of all users."""
+    found: dict[str, str] = {}
+    for index in range(USERS):
+        answer = await client.get(f"/users/user-{index}/history", params={"limit": 200})
+        items: list[Any] = answer.json()["items"]
+        assert answer.json()["next_cursor"] is None
+        assert len({item["call_id"] for item in items}) == len(items)
+        found.update({item["call_id"]: item["rating"] for item in items})
+    return found
+
+
+async def test_every_acknowledged_feedback_is_there_after_kill_9_of_service_and_database(service: Service) -> None:
+    await service.start()
+    limits = httpx.Limits(max_connections=POSTS)
+    async with httpx.AsyncClient(base_url=service.url, timeout=60, limits=limits) as client:
+        calls = await make_calls(client, POSTS)
+        sent = {call_id: random.Random(call_id).choice(["liked", "disliked"]) for call_id in calls}
+        acknowledged: dict[str, str] = {}
+        a_quarter = asyncio.Event()
+
+        async def post(call_id: str) -> None:
+            with contextlib.suppress(httpx.TransportError):
+                answer = await client.post("/feedback", json={"call_id": call_id, "rating": sent[call_id]})
+                if answer.status_code == 200:
+                    acknowledged[call_id] = sent[call_id]
+                    if len(acknowledged) >= POSTS // 4:
+                        a_quarter.set()
+
+        async def kill() -> None:
+            await a_quarter.wait()
+            await asyncio.to_thread(service.kill)
+
+        await asyncio.gather(kill(), *(post(call_id) for call_id in calls))
+    assert POSTS // 4 <= len(acknowledged) < POSTS
+
+    await service.start()
+    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+        stored = await ratings(client)
+        assert acknowledged.items() <= stored.items()
+        # What was not acknowledged is there or not, but never anything else than what was sent.
+        assert stored.items() <= sent.items()
+        rest = [call_id for call_id in calls if call_id not in acknowledged]
+        for call_id in rest:
+            answer = await client.post("/feedback", json={"call_id": call_id, "rating": sent[call_id]})
+            assert answer.status_code == 200, answer.text
+        assert await ratings(client) == sent
+
+
+async def test_requests_at_work_are_finished_when_the_service_is_told_to_stop(service: Service) -> None:
+    await service.start()
+    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+        calls = await make_calls(client, 40)
+        answers: dict[str, int] = {}
+        first = asyncio.Event()
+
+        async def post(call_id: str) -> None:
+            # Refused connections are those that came after; an answer that breaks off would be an error.
+            with contextlib.suppress(httpx.ConnectError):
+                answer = await client.post("/feedback", json={"call_id": call_id, "rating": "liked"})
+                answers[call_id] = answer.status_code
+                first.set()
+
+        async def stop() -> None:
+            await first.wait()
+            service.terminate()
+
+        await asyncio.gather(stop(), *(post(call_id) for call_id in calls))
+    assert answers
+    assert set(answers.values()) == {200}
+    # uvicorn ends by the signal that it was sent, once all is done.
+    assert await service.ended() in (0, -signal.SIGTERM)
+    assert service._postgres() == []
+
+    await service.start()
+    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+        assert answers.keys() <= (await ratings(client)).keys()
