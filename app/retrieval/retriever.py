@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from app.domain import Tool
@@ -118,10 +117,10 @@ class CatalogueSnapshot:
         strongest = max(float(lexical.max()), 1e-6)
         pool = None if self.index is None else self._pool(self.index, queries, lexical, max(POOL, 2 * limit))
         if pool is None:
-            dense = _cosines(queries, self.vectors)
+            dense = queries @ self.vectors.T
             scores = relevance(dense, lexical, self._groups)
         else:
-            dense, lexical = _cosines(queries, self.vectors[pool]), lexical[:, pool]
+            dense, lexical = queries @ self.vectors[pool].T, lexical[:, pool]
             scores = relevance(dense, lexical, Providers(self.providers[pool]))
         best = _best(scores, limit)
         rows = best if pool is None else pool[best]
@@ -165,17 +164,6 @@ def _with_whole(sentences: NDArray[np.float32]) -> NDArray[np.float32]:
     whole = sentences.sum(0, keepdims=True)
     whole /= max(float(np.linalg.norm(whole)), 1e-6)
     return np.concatenate([sentences, whole]).astype(np.float32, copy=False)
-
-
-def _cosines(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(m, d), (n, d) -> (m, n)."""
-    # By torch: it keeps to the number of threads the embedder set. NumPy's library takes all cores for these few
-    # rows, which on two busy cores costs twenty times the work itself.
-    with torch.inference_mode():
-        cosines: NDArray[np.float32] = torch.nn.functional.linear(
-            torch.from_numpy(queries), torch.from_numpy(vectors)
-        ).numpy()
-    return cosines
 
 
 def _best(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:

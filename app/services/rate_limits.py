@@ -22,7 +22,8 @@ class RateLimitService:
     def __init__(self, limit: str, redis_url: str) -> None:
         self._limit = _parse(limit)
         self._local = MovingWindowRateLimiter(MemoryStorage())
-        self._shared = MovingWindowRateLimiter(_redis(redis_url)) if redis_url else None
+        self._redis = _redis(redis_url) if redis_url else None
+        self._shared = MovingWindowRateLimiter(self._redis) if self._redis is not None else None
         self._shared_again_at = 0.0
         """Monotonic time before which Redis, lost a moment ago, is not asked."""
 
@@ -33,6 +34,10 @@ class RateLimitService:
                 f"More than {self._limit} with this API key.",
                 retry_after=max(1, self._limit.get_expiry() // 10),
             )
+
+    async def close(self) -> None:
+        if self._redis is not None:
+            await self._redis.bridge.get_connection().aclose()
 
     async def _hit(self, limit: RateLimitItem, who: str) -> bool:
         if self._shared is not None and time.monotonic() >= self._shared_again_at:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
-from tests.catalogue import TOOLS
-from tests.servers import free_port
+from tests.catalogue import TOOLS, document
+from tests.servers import free_port, kill, postgres_of
 from tests.steps import ASK
 
 USERS = 10
@@ -28,6 +27,7 @@ class Service:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.data = directory / "data" / "postgres"
         self._process: subprocess.Popen[bytes] | None = None
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -55,26 +55,15 @@ class Service:
                 await asyncio.sleep(0.1)
         raise RuntimeError((self._directory / "log").read_text()[-5000:])
 
-    def _postgres(self) -> list[psutil.Process]:
-        try:
-            pid = int((self._directory / "data" / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
-            server = psutil.Process(pid)
-            return [server, *server.children(recursive=True)]
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
-            return []
-
     def kill(self) -> None:
         """kill -9 of the service and of PostgreSQL with all its processes."""
-        processes = self._postgres()
+        database = postgres_of(self.data)
         if self._process is not None:
-            processes.append(psutil.Process(self._process.pid))
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+            self._process.kill()
+        kill(database)
         if self._process is not None:
             self._process.wait()
             self._process = None
-        psutil.wait_procs(processes, timeout=30)
 
     def terminate(self) -> None:
         assert self._process is not None
@@ -91,8 +80,7 @@ class Service:
 def service(tmp_path: Path) -> Iterator[Service]:
     service = Service(tmp_path)
     yield service
-    if (tmp_path / "data").exists():
-        service.kill()
+    service.kill()
 
 
 async def make_calls(client: httpx.AsyncClient, number: int) -> dict[str, str]:
@@ -155,31 +143,22 @@ async def test_every_acknowledged_feedback_is_there_after_kill_9_of_service_and_
         assert await ratings(client) == sent
 
 
-async def test_requests_at_work_are_finished_when_the_service_is_told_to_stop(service: Service) -> None:
+async def test_a_request_at_work_is_finished_when_the_service_is_told_to_stop(service: Service) -> None:
     await service.start()
+    documents = [document("Sea", f"Tide table {number}", "get", f"Tides of port {number}.") for number in range(300)]
     async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
-        calls = await make_calls(client, 40)
-        answers: dict[str, int] = {}
-        first = asyncio.Event()
-
-        async def post(call_id: str) -> None:
-            # Refused connections are those that came after; an answer that breaks off would be an error.
-            with contextlib.suppress(httpx.ConnectError):
-                answer = await client.post("/feedback", json={"call_id": call_id, "rating": "liked"})
-                answers[call_id] = answer.status_code
-                first.set()
-
-        async def stop() -> None:
-            await first.wait()
-            service.terminate()
-
-        await asyncio.gather(stop(), *(post(call_id) for call_id in calls))
-    assert answers
-    assert set(answers.values()) == {200}
+        body = {"format": "rapidapi", "documents": documents}
+        importing = asyncio.create_task(client.put("/tools", json=body))
+        # The import commits in batches: once the first can be seen, the request is at work on the next.
+        while not (await client.get("/tools")).json()["items"]:
+            assert not importing.done()
+        service.terminate()
+        answer = await importing
+        assert (answer.status_code, answer.json()["imported"]) == (200, len(documents))
     # uvicorn ends by the signal that it was sent, once all is done.
     assert await service.ended() in (0, -signal.SIGTERM)
-    assert service._postgres() == []
+    assert postgres_of(service.data) == []
 
     await service.start()
     async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
-        assert answers.keys() <= (await ratings(client)).keys()
+        assert (await client.get("/readyz")).json()["tools"] == len(documents)
