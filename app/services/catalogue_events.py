@@ -37,7 +37,8 @@ class CatalogueEvents:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(_CHANNEL)
                     async for message in channel.listen():
-                        if message["type"] == "message":
+                        # Subscribed anew: whatever was announced meanwhile was missed.
+                        if message["type"] in ("subscribe", "message"):
                             self._notice()
             except (RedisError, OSError) as error:
                 log.warning("events_lost", reason=str(error))
