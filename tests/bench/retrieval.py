@@ -27,12 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from app.catalogue.rapidapi import parse_document
 from app.domain import Tool
-from app.retrieval.embedder import Embedder, SentenceTransformerEmbedder
+from app.retrieval.embedder import Embedder
 from app.retrieval.intents import intents
 from app.retrieval.lexical import terms
+from app.retrieval.packaged_embedder import PackagedEmbedder
 from app.retrieval.retriever import CatalogueSnapshot
 from app.retrieval.texts import retrieval_text
 from app.retrieval.tool_index import ToolIndex
@@ -65,7 +67,9 @@ def main() -> None:
         return
     tools, queries = read(data)
     queries = [query for query in queries if part == "all" or query.is_dev == (part == "dev")]
-    embedder = SentenceTransformerEmbedder()
+    # As the service does: one core a matrix product.
+    threadpool_limits(1, user_api="blas")
+    embedder = PackagedEmbedder()
     console.print(f"{len(tools)} documents, {len(queries)} queries ({part}), {embedder.name}, {embedder.precision}")
     ours, timings = rank_ours(tools, queries, embedder)
     rows = {"plain MiniLM": rank_plain, "BM25 + MiniLM": rank_hybrid}

