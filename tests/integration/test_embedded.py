@@ -44,17 +44,25 @@ async def tables(url: str, new: str) -> int:
     return found
 
 
+def until_half_way(starting: subprocess.Popen[str], directory: Path) -> None:
+    while not list(directory.glob("*/PG_VERSION")):
+        assert starting.poll() is None
+        time.sleep(0.01)
+
+
+def names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
 async def test_a_first_start_that_was_killed_half_way_does_not_prevent_the_next(tmp_path: Path) -> None:
     first = process(tmp_path / "postgres")
-    while not list(tmp_path.glob("*/PG_VERSION")):
-        assert first.poll() is None
-        time.sleep(0.01)  # noqa: ASYNC251
+    until_half_way(first, tmp_path)
     kill([psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)])
     first.communicate()
     server = Postgres(tmp_path / "postgres")
     try:
         assert await tables(server.start(), "one") == 1
-        assert [path.name for path in tmp_path.iterdir()] == ["postgres"]
+        assert names(tmp_path) == ["postgres"]
     finally:
         server.stop()
 
