@@ -48,7 +48,7 @@ def main() -> None:
         err.print(f"[red]{error.detail}[/]", highlight=False)
         sys.exit(1)
     except KeyboardInterrupt:
-        err.print("Interrupted.")
+        # How a server is stopped by hand; a command that was cut short says so by its status.
         sys.exit(130)
 
 

@@ -40,6 +40,7 @@ from app.services.rate_limits import RateLimitService
 from app.services.tool_calls import ToolCallService
 
 _TIDY_SECONDS = 600.0
+_WATCH_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -52,6 +53,8 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
             embedded = EmbeddedPostgres(settings.data_dir.resolve() / "postgres")
             url = await asyncio.to_thread(embedded.start)
             stack.push_async_callback(asyncio.to_thread, embedded.stop)
+            watching = asyncio.create_task(_keep_running(embedded))
+            stack.callback(watching.cancel)
         database = Database(
             url, pool_size=settings.database_pool_size, timeout_seconds=settings.database_timeout_seconds
         )
@@ -64,6 +67,16 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
                 f"{error.__cause__}"
             ) from error
         yield database
+
+
+async def _keep_running(embedded: EmbeddedPostgres) -> None:
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        try:
+            if await asyncio.to_thread(embedded.restart_if_dead):
+                logs.log.warning("embedded_postgres_restarted")
+        except SetupError as error:
+            logs.log.error("embedded_postgres_down", reason=error.detail)
 
 
 @dataclass

@@ -45,6 +45,14 @@ class EmbeddedPostgres:
         socket = self._server.get_postmaster_info().socket_dir
         return f"postgresql+asyncpg://postgres@/postgres?host={socket}"
 
+    def restart_if_dead(self) -> bool:
+        """Start the server again if it is gone (killed, out of memory); whether it was. Blocking; raises `SetupError`."""
+        if self._server is None or _is_alive(self._server):
+            return False
+        PostgresServer._instances.pop(self._directory.resolve(), None)
+        self.start()
+        return True
+
     def stop(self) -> None:
         """Let go of the server, ending it if nobody else holds it. Blocking."""
         if self._server is not None:
@@ -94,3 +102,12 @@ class EmbeddedPostgres:
                 pid_file.unlink()
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return
+
+
+def _is_alive(server: PostgresServer) -> bool:
+    process = server.get_postmaster_info().process
+    try:
+        # Where nobody collects dead processes (in a container), a killed server stays behind as a zombie.
+        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

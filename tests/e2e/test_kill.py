@@ -163,3 +163,20 @@ async def test_a_request_at_work_is_finished_when_the_service_is_told_to_stop(se
     await service.start()
     async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
         assert (await client.get("/readyz")).json()["tools"] == len(documents)
+
+
+async def test_the_database_killed_alone_comes_back_under_the_running_service(service: Service) -> None:
+    await service.start()
+    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+        calls = await make_calls(client, USERS)
+        for call_id in calls:
+            (await client.post("/feedback", json={"call_id": call_id, "rating": "liked"})).raise_for_status()
+        kill(postgres_of(service.data))
+        answers = []
+        for _ in range(600):
+            answers.append((await client.get("/readyz")).status_code)
+            if answers[-1] == 200 and postgres_of(service.data):
+                break
+            await asyncio.sleep(0.1)
+        assert set(answers) <= {200, 503}
+        assert await ratings(client) == dict.fromkeys(calls, "liked")
