@@ -27,6 +27,8 @@ class RankerWeights:
     preference: float = 0.2
     """Of a whole preference point against the relevance, whose range is 0 to 1."""
     same_tool: float = 1.0
+    same_tool_disliked: float = 2.0
+    """Being told not to use a tool outweighs a taste that speaks for it."""
     same_provider: float = 0.4
     attributes: float = 1.0
     attribute_scale: float = 0.06
@@ -163,13 +165,16 @@ class PreferenceRanker:
         own, provider = self._tallies_of(tool, profile)
         reasons = {}
         for at in own.positions:
-            effects[at] += self._weights.same_tool * profile.weights[at] / (own.size + 0.5)
+            effects[at] += self._of_same_tool(float(profile.weights[at])) / (own.size + 0.5)
             reasons[at] = "same_tool"
         for at in provider.positions:
             if at not in reasons:
                 effects[at] += self._weights.same_provider * profile.weights[at] / (provider.size - own.size + 1.0)
                 reasons[at] = "same_provider"
         return reasons
+
+    def _of_same_tool(self, weight: float) -> float:
+        return weight * (self._weights.same_tool if weight > 0 else self._weights.same_tool_disliked)
 
     @staticmethod
     def _tallies_of(tool: Tool, profile: Profile) -> tuple[Tally, Tally]:
@@ -195,14 +200,32 @@ class PreferenceRanker:
     ) -> Vector:
         assert profile.direction is not None
         contrast = (attributes - _centre(relevances, attributes)) @ profile.direction
-        preferences = self._weights.attributes * profile.confidence * np.tanh(contrast / self._weights.attribute_scale)
+        preferences: Vector = (
+            self._weights.attributes * profile.confidence * np.tanh(contrast / self._weights.attribute_scale)
+        ).astype(np.float32)
         for index, tool in enumerate(tools):
             own, provider = self._tallies_of(tool, profile)
-            preferences[index] += self._weights.same_tool * own.total / (own.size + 0.5)
+            preferences[index] += self._of_same_tool(own.total) / (own.size + 0.5)
             if provider.size > own.size:
                 rest_total, rest_size = provider.total - own.total, provider.size - own.size
                 preferences[index] += self._weights.same_provider * rest_total / (rest_size + 1.0)
+        self._keep_siblings_in_order(preferences, relevances, tools, profile)
         return np.clip(preferences, -1.0, 1.0)
+
+    @staticmethod
+    def _keep_siblings_in_order(
+        preferences: Vector, relevances: Sequence[float], tools: Sequence[Tool], profile: Profile
+    ) -> None:
+        """Of one provider's tools the more relevant is preferred no less, unless it was disliked itself.
+
+        They do different jobs: having liked the 7-day forecast speaks for its provider, not against the provider's
+        3-day forecast when that is what the instruction asks for.
+        """
+        highest: dict[str, float] = {}
+        for index in sorted(range(len(tools)), key=lambda index: relevances[index]):
+            provider = _provider_key(tools[index].provider)
+            if provider and profile.by_tool.get(tools[index].name, _NO_TALLY).total >= 0:
+                preferences[index] = highest[provider] = max(highest.get(provider, -np.inf), preferences[index])
 
 
 def _centre(relevances: Sequence[float], attributes: Vector) -> Vector:

@@ -114,9 +114,10 @@ class HistoryService:
             return 0
         async with self._database.transaction() as work:
             user = await work.users.find(user_id) or await work.users.create(user_id)
-            if not await work.users.change_history(user.id):
+            while not await work.users.change_history(user.id):
                 # Erased by another request in this very moment: what arrives after an erasure is a new user's.
                 user = await work.users.create(user_id)
+            # Locked now: an erasure waits until the interactions are there, and takes them along.
             return await work.interactions.add(user.id, interactions)
 
 
