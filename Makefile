@@ -40,7 +40,7 @@ bench-service: $(INSTALLED)  ## requests per second, latency, time by stage
 	$(BIN)/python -m tests.bench.service
 
 clean:
-	rm -rf .venv .petool build *.egg-info
+	rm -rf .venv build *.egg-info
 
 # pip is told again only when the dependencies change.
 $(INSTALLED): pyproject.toml

@@ -84,7 +84,16 @@ def demo(
     """Start with the demo catalogue and its users, show what personalization does, and serve."""
     from app.demo.tour import run
 
-    settings = _settings(host="127.0.0.1", port=port, data_dir=data_dir, demo_mode=True, log_level="WARNING")
+    settings = _settings(
+        host="127.0.0.1",
+        port=port,
+        data_dir=data_dir,
+        demo_mode=True,
+        log_level="WARNING",
+        # Never the database of a configured service: the demo has one of its own.
+        database_url="",
+        redis_url="",
+    )
     run(settings, out, serve=not exit_after)
 
 

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     database_timeout_seconds: float = Field(default=10.0, gt=0)
     """For a connection from the pool, and for one statement."""
     redis_url: str = ""
-    """Shared cache and rate limits, and tool-change events between replicas. Without it: in process."""
+    """Rate limits shared by replicas, and tool-change events between them. Without it: in process."""
 
     # Who may call
     demo_mode: bool = False

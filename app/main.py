@@ -20,7 +20,7 @@ from app.api.routes import health, tool_calls, tools, users
 from app.api.state import Services
 from app.config import Settings
 from app.db import migrate
-from app.db.database import Database
+from app.db.database import Database, async_url
 from app.db.embedded import EmbeddedPostgres
 from app.errors import SetupError, Unavailable
 from app.retrieval.batching import BatchingEmbedder
@@ -41,6 +41,7 @@ from app.services.tool_calls import ToolCallService
 
 _TIDY_SECONDS = 600.0
 _WATCH_SECONDS = 1.0
+_RESTART_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -48,7 +49,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """The configured or the embedded PostgreSQL, migrated. Raises `SetupError`."""
     async with AsyncExitStack() as stack:
         if settings.database_url:
-            url = "postgresql+asyncpg://" + settings.database_url.split("://", 1)[1]
+            url = async_url(settings.database_url)
         else:
             embedded = EmbeddedPostgres(settings.data_dir.resolve() / "postgres")
             url = await asyncio.to_thread(embedded.start)
@@ -129,11 +130,12 @@ def create_app(settings: Settings) -> FastAPI:
         threadpool_limits(1, user_api="blas")
         async with open_parts(settings) as parts, asyncio.TaskGroup() as tasks:
             services = _services(settings, parts, metrics)
-            running = [
-                tasks.create_task(parts.live.follow(settings.catalogue_poll_seconds)),
-                tasks.create_task(parts.events.listen()),
-                tasks.create_task(_every(_TIDY_SECONDS, services.idempotency.delete_expired)),
-            ]
+            jobs: dict[str, Callable[[], Awaitable[object]]] = {
+                "follow_catalogue": lambda: parts.live.follow(settings.catalogue_poll_seconds),
+                "listen_for_events": parts.events.listen,
+                "tidy": lambda: _every(_TIDY_SECONDS, services.idempotency.delete_expired),
+            }
+            running = [tasks.create_task(_supervised(name, job)) for name, job in jobs.items()]
             yield {"services": services}
             for task in running:
                 task.cancel()
@@ -174,7 +176,7 @@ def _services(settings: Settings, parts: Parts, metrics: Metrics) -> Services:
             max_instruction_characters=settings.max_instruction_characters,
         ),
         feedback=FeedbackService(database),
-        histories=HistoryService(database),
+        histories=HistoryService(database, forget=profiles.forget),
         catalogue=parts.catalogue,
         keys=KeyService(database),
         idempotency=IdempotencyService(database, timedelta(hours=settings.idempotency_hours)),
@@ -183,6 +185,18 @@ def _services(settings: Settings, parts: Parts, metrics: Metrics) -> Services:
         metrics=metrics,
         keys_needed=not settings.demo_mode,
     )
+
+
+async def _supervised(name: str, job: Callable[[], Awaitable[object]]) -> None:
+    """Run a background job until it returns or is cancelled, whatever fails in it."""
+    while True:
+        try:
+            await job()
+        except Exception as error:  # noqa: BLE001 (its failure must not take the service down with it)
+            logs.log.error("background_job_failed", job=name, exc_info=error)
+            await asyncio.sleep(_RESTART_SECONDS)
+        else:
+            return
 
 
 async def _every(seconds: float, job: Callable[[], Awaitable[object]]) -> None:

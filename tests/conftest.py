@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import socket
+import tempfile
 import threading
 import time
 import uuid
@@ -23,6 +25,14 @@ from app.main import create_app
 from tests.catalogue import TOOLS
 
 SHARED = Path(os.environ.get("PETOOL_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "rapidapi"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A folder of this run's own: pytest's common one is closed to other users by every run that starts, and as root
+    # PostgreSQL is another user.
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="petool-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Who is calling, and whether they may."""
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,6 +35,7 @@ async def authenticate(request: Request) -> Principal:
 
 async def _identify(request: Request) -> Principal:
     if not services(request).keys_needed:
+        _check_local(request.url.hostname or "")
         return Principal("demo", Scope.ADMIN)
     kind, _, key = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not key.strip():
@@ -44,6 +46,16 @@ async def _identify(request: Request) -> Principal:
     if stored is None:
         raise Unauthenticated("This API key is not known, or it was revoked; `petool keys list` shows the valid ones.")
     return Principal(f"key:{stored.id}", Scope(stored.scope))
+
+
+def _check_local(host: str) -> None:
+    # A web page can point a name of its own at this machine (DNS rebinding); then the Host header gives it away.
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise Forbidden(f"In demo mode the service answers to localhost and 127.0.0.1, not to {host!r}.")
 
 
 async def _client(request: Request, _: Annotated[object, Security(_bearer)]) -> Principal:

@@ -8,10 +8,11 @@ import orjson
 from fastapi import Request, Response
 
 from app.api.auth import authenticate
+from app.api.logs import log
 from app.api.requests import StrictRequest, StrictRoute
 from app.api.schemas.common import is_user_id
 from app.api.state import services
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, Unavailable
 
 HEADER = "Idempotency-Key"
 _MAX_LENGTH = 255
@@ -56,7 +57,13 @@ async def _once(request: Request, key: str, handle: Callable[[Request], Coroutin
         await store.release(owner, key)
         raise
     content = bytes(response.body)
-    await store.complete(owner, key, response.status_code, content, orjson.loads(content).get("user_id"))
+    # Kept answers are a user's data too: erasing the user erases them.
+    user_id = request.path_params.get("user_id") or orjson.loads(content).get("user_id")
+    try:
+        await store.complete(owner, key, response.status_code, content, user_id)
+    except Unavailable as error:
+        # The work is done, and saying so matters more than being able to say so again.
+        log.warning("answer_not_kept", reason=error.detail)
     return response
 
 

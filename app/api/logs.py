@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line. Texts of users stay out of them unless the settings ask for them."""
+"""Structured logs: one JSON object a line. What users wrote stays out of them."""
 
 import logging
 import sys

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -31,6 +32,7 @@ def problem(
         "title": title,
         "status": status,
         "detail": detail,
+        "request_id": structlog.contextvars.get_contextvars().get("request_id"),
         **extra,
     }
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}

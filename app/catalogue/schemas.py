@@ -4,14 +4,11 @@ Documents mix dialects: OpenAPI 3.0's `nullable`, Draft 4's boolean `exclusiveMi
 programming languages. What is the same in other words is translated; the rest stays as it is.
 """
 
-import re
 from collections.abc import Mapping
 from typing import cast
 from urllib.parse import unquote
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
-
+from app import json_schemas
 from app.catalogue.checks import MAX_DEPTH, shown, text_of
 from app.catalogue.values import default_of
 from app.domain import Json, Parameter
@@ -20,7 +17,9 @@ from app.errors import DocumentError
 MAX_NODES = 4_000
 """Schemas within one schema up to which references are followed; a later one becomes {} (anything)."""
 
-_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+# `additionalItems` and `dependencies` are of older drafts.
+_SCHEMA = json_schemas.SCHEMA | {"additionalItems"}
+_MAPS = json_schemas.SCHEMA_MAPS | {"dependencies"}
 _DATA = frozenset({"default", "enum", "const", "examples", "required", "dependentRequired", "type"})
 _REFERRING = ("$ref", "$defs", "definitions", "$id", "id", "$anchor", "$dynamicRef", "$dynamicAnchor")
 _DROPPED = frozenset(
@@ -108,13 +107,24 @@ class Schemas:
         if key in _DATA:
             return value
         if key in _MAPS and isinstance(value, Mapping):
-            schemas = {name: self._schema(each, inside, depth) for name, each in value.items()}
-            return {n: s for n, s in schemas.items() if key != "patternProperties" or _readable(n)}
-        if key in ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"):
-            return value if isinstance(value, bool | list) else self._schema(value, inside, depth)
-        if key in ("allOf", "anyOf", "oneOf", "prefixItems") and isinstance(value, list):
+            # A `dependencies` entry may be a list of names.
+            return {
+                name: self._bare(each) if isinstance(each, list) else self._schema(each, inside, depth)
+                for name, each in value.items()
+                if key != "patternProperties" or json_schemas.is_pattern(name)
+            }
+        if key in _SCHEMA and not isinstance(value, bool | list):
+            return self._schema(value, inside, depth)
+        if (key in json_schemas.SCHEMA_LISTS or key == "items") and isinstance(value, list):
             return [self._schema(each, inside, depth) for each in value]
-        return value
+        return self._bare(value)
+
+    def _bare(self, value: Json) -> Json:
+        """What no keyword says is a schema, without references all the same."""
+        self._nodes += 1
+        if isinstance(value, Mapping):
+            return {key: self._bare(each) for key, each in value.items() if key not in json_schemas.REFERENCES}
+        return [self._bare(each) for each in value] if isinstance(value, list) else value
 
 
 def _translated(schema: dict[str, Json], node: Mapping[str, Json]) -> dict[str, Json]:
@@ -137,7 +147,7 @@ def _translated(schema: dict[str, Json], node: Mapping[str, Json]) -> dict[str, 
     if isinstance(schema.get("required"), bool):
         del schema["required"]
     # A pattern that Python cannot read would fail at every validation.
-    if isinstance(schema.get("pattern"), str) and not _readable(schema["pattern"]):
+    if isinstance(schema.get("pattern"), str) and not json_schemas.is_pattern(schema["pattern"]):
         del schema["pattern"]
     return schema
 
@@ -150,14 +160,6 @@ def _translate_type(schema: dict[str, Json]) -> None:
             del schema["type"]
         else:
             schema["type"] = known
-
-
-def _readable(pattern: str) -> bool:
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError):
-        return False
-    return True
 
 
 def _merged(schema: dict[str, Json]) -> dict[str, Json]:
@@ -194,11 +196,11 @@ def parameter_of(name: str, schema: dict[str, Json], required: bool, description
     default = schema.pop("default", None)
     what = f"the schema of the parameter {shown(name)!r}"
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise DocumentError(f"{what} is not valid: {error.message[:300]}") from error
+        problem = json_schemas.schema_problem(schema)
     except RecursionError as error:
         raise DocumentError(f"{what} is nested too deep to be checked") from error
+    if problem is not None:
+        raise DocumentError(f"{what} is not valid: {problem[:300]}")
     for candidate in (default, *_examples(schema)):
         if (fitting := _fitting(schema, candidate)) is not None:
             return Parameter(name, schema, required, description or own, fitting)
@@ -219,8 +221,4 @@ def _fitting(schema: Mapping[str, Json], value: Json) -> Json:
 
 
 def _valid(schema: Mapping[str, Json], value: Json) -> bool:
-    try:
-        Draft202012Validator(schema).validate(value)
-    except (ValidationError, ArithmeticError, RecursionError):
-        return False
-    return True
+    return json_schemas.value_problem(json_schemas.validator_of(schema, formats=False), value) is None

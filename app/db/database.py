@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TypeVar
 
 import asyncpg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, NullPool, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -20,7 +20,7 @@ from app.db.repositories.idempotency import IdempotencyRepository
 from app.db.repositories.interactions import InteractionRepository
 from app.db.repositories.tools import ToolRepository
 from app.db.repositories.users import UserRepository
-from app.errors import Unavailable
+from app.errors import SetupError, Unavailable
 
 T = TypeVar("T")
 
@@ -104,9 +104,15 @@ class Database:
 
     async def run_sync(self, job: Callable[[Connection], T]) -> T:
         """`job` with a synchronous connection in a transaction of its own: for Alembic."""
-        with _server_away_as_unavailable():
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(job)
+        # An engine of its own: migrations, and waiting for another replica's, may take longer than a request's
+        # statement ever should.
+        engine = create_async_engine(self._engine.url, poolclass=NullPool)
+        try:
+            with _server_away_as_unavailable():
+                async with engine.begin() as connection:
+                    return await connection.run_sync(job)
+        finally:
+            await engine.dispose()
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -120,9 +126,7 @@ class _server_away_as_unavailable:  # noqa: N801 (used as a with-statement's ver
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if _is_server_away(error):
-            raise Unavailable(
-                "The database does not answer. Nothing was changed; try again shortly.", retry_after=2
-            ) from error
+            raise Unavailable("The database does not answer; try again shortly.", retry_after=2) from error
 
 
 def _is_server_away(error: BaseException | None) -> bool:
@@ -132,6 +136,20 @@ def _is_server_away(error: BaseException | None) -> bool:
     if isinstance(error, SQLAlchemyError):
         return isinstance(error, PoolTimeoutError)
     return isinstance(error, _SERVER_AWAY)
+
+
+def async_url(url: str) -> str:
+    """A usual PostgreSQL URL as SQLAlchemy's asyncpg dialect takes it; `SetupError` for options it does not know."""
+    parsed = make_url(url).set(drivername="postgresql+asyncpg")
+    options = dict(parsed.query)
+    if "sslmode" in options:
+        options["ssl"] = options.pop("sslmode")
+    unknown = sorted(set(options) - {"ssl", "host", "port"})
+    if unknown:
+        raise SetupError(
+            f"PETOOL_DATABASE_URL: the option {unknown[0]!r} is not supported; sslmode, host and port are."
+        )
+    return parsed.set(query=options).render_as_string(hide_password=False)
 
 
 def _to_json(value: object) -> str:

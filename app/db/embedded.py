@@ -46,7 +46,7 @@ class EmbeddedPostgres:
         return f"postgresql+asyncpg://postgres@/postgres?host={socket}"
 
     def restart_if_dead(self) -> bool:
-        """Start the server again if it is gone (killed, out of memory); whether it was. Blocking; raises `SetupError`."""
+        """Start the server again if it was killed; whether it was. Blocking; raises `SetupError`."""
         if self._server is None or _is_alive(self._server):
             return False
         PostgresServer._instances.pop(self._directory.resolve(), None)

@@ -64,6 +64,8 @@ class CatalogueStateRow(Base):
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     revision: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    identity: Mapped[UUID] = mapped_column(server_default=text("gen_random_uuid()"))
+    """Tells this database's revisions from another's: an index on disk may be of either."""
 
 
 class ToolRow(Base):

@@ -1,6 +1,7 @@
 """Embedding for a server: requests that wait together share one forward pass, repeated texts cost nothing."""
 
 import asyncio
+import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ class BatchingEmbedder:
         self._embedder = embedder
         self._max_batch = max_batch
         self._cache_size = cache_size
-        self._cache: OrderedDict[str, _Vector] = OrderedDict()
+        self._cache: OrderedDict[bytes, _Vector] = OrderedDict()
         self._waiting: deque[_Waiting] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="embedder")
@@ -66,11 +67,12 @@ class BatchingEmbedder:
         found: dict[str, _Vector] = {}
         missing: list[str] = []
         for text in dict.fromkeys(texts):
-            vector = self._cache.get(text)
+            key = _key(text)
+            vector = self._cache.get(key)
             if vector is None:
                 missing.append(text)
             else:
-                self._cache.move_to_end(text)
+                self._cache.move_to_end(key)
                 found[text] = vector
         for start in range(0, len(missing), self._max_batch):
             found.update(await self._submit(missing[start : start + self._max_batch]))
@@ -138,7 +140,12 @@ class BatchingEmbedder:
     def _remember(self, vectors: dict[str, _Vector]) -> None:
         for text, vector in vectors.items():
             # A copy: a row would keep its whole batch alive.
-            self._cache[text] = vector.copy()
-            self._cache.move_to_end(text)
+            self._cache[_key(text)] = vector.copy()
+            self._cache.move_to_end(_key(text))
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
+
+
+def _key(text: str) -> bytes:
+    """What users wrote is not kept in memory longer than it takes to embed it: a digest of it is."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -86,7 +86,7 @@ class CatalogueService:
         """How many were new, changed, unchanged."""
         async with self._database.statement() as work:
             known = await work.tools.hashes([tool.name for tool in tools])
-        changed = [tool for tool in tools if known.get(tool.name, (0, "", True))[1] != document_hash(tool)]
+        changed = [tool for tool in tools if known.get(tool.name) != document_hash(tool)]
         if changed:
             vectors = await self._encoder.encode(changed)
             async with self._database.transaction() as work:

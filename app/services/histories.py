@@ -1,6 +1,7 @@
 """Users and what they did: import, read, erase, export (DESIGN: what counts as history)."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -35,8 +36,10 @@ class HistoryImport:
 
 
 class HistoryService:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, forget: Callable[[int], None]) -> None:
+        """`forget` drops what is kept in memory of a user (by row)."""
         self._database = database
+        self._forget = forget
 
     async def add(
         self, user_id: str, interactions: Mapping[int, Interaction], rejected: Sequence[ItemReport]
@@ -51,12 +54,14 @@ class HistoryService:
         latest = datetime.now(UTC) + CLOCK_SKEW
         refused, warnings = list(rejected), []
         accepted = []
-        for index, item in interactions.items():
-            reason, warning = _judge(item, tools, latest)
+        judged = await asyncio.to_thread(
+            lambda: {index: _judge(item, tools, latest) for index, item in interactions.items()}
+        )
+        for index, (reason, warning) in judged.items():
             if reason is not None:
                 refused.append(ItemReport(index, reason))
                 continue
-            accepted.append(item)
+            accepted.append(interactions[index])
             if warning is not None:
                 warnings.append(ItemReport(index, warning))
         new = await self._store(user_id, accepted)
@@ -83,7 +88,14 @@ class HistoryService:
     async def erase(self, user_id: str) -> dict[str, int]:
         """Delete everything of the user; how many rows of what."""
         async with self._database.transaction() as work:
-            return await work.users.erase(await _existing(work, user_id))
+            answers = await work.users.erase_answers(user_id)
+            user = await work.users.find(user_id)
+            if user is None and not answers:
+                await _existing(work, user_id)
+            erased = await work.users.erase(user) if user is not None else {}
+        if user is not None:
+            self._forget(user.id)
+        return {"interactions": 0, "calls": 0, "feedback": 0} | erased | {"idempotent_answers": answers}
 
     async def export(self, user_id: str) -> AsyncIterator[tuple[str, Json | Interaction]]:
         """Everything stored of the user, in pieces: ("user", …), then ("interaction", …)*, then ("call", …)*."""

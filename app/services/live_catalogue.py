@@ -68,6 +68,7 @@ class LiveCatalogue:
         self._entries: _Entries = {}
         self._refreshing = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._identity = ""
         self.snapshot = CatalogueSnapshot.build([], np.zeros((0, encoder.dimension), np.float32), 0)
 
     async def refresh(self) -> bool:
@@ -75,8 +76,9 @@ class LiveCatalogue:
         async with self._refreshing:
             async with self._database.statement() as work:
                 revision = await work.tools.revision()
-            if revision == self.snapshot.revision:
-                return False
+                if revision == self.snapshot.revision:
+                    return False
+                self._identity = str(await work.tools.identity())
             entries = dict(self._entries)
             for page in await self._changes(self.snapshot.revision):
                 await self._apply(page, entries)
@@ -143,7 +145,7 @@ class LiveCatalogue:
 
     def _space(self) -> str:
         # The wording of what is embedded is part of it: another wording gives other vectors for the same tools.
-        return f"{self._encoder.name}|{self._encoder.text_hash(_PROBE).hex()}"
+        return f"{self._identity}|{self._encoder.name}|{self._encoder.text_hash(_PROBE).hex()}"
 
     async def _changes(self, since: int) -> list[list[StoredTool]]:
         pages: list[list[StoredTool]] = []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 
 from app.db.database import Database
 from app.domain import HistorySetting, Interaction, Tool
@@ -12,6 +12,7 @@ from app.retrieval.retriever import CatalogueSnapshot
 from app.services.live_catalogue import ToolEncoder
 
 _USERS_KEPT = 2000
+_SECONDS_KEPT = 3600.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,11 @@ class ProfileService:
         self._encoder = encoder
         self._ranker = ranker
         self._max_interactions = max_interactions
-        self._kept: LRUCache[int, _Kept] = LRUCache(maxsize=_USERS_KEPT)
+        self._kept: TTLCache[int, _Kept] = TTLCache(maxsize=_USERS_KEPT, ttl=_SECONDS_KEPT)
+
+    def forget(self, row: int) -> None:
+        """The user was erased. Other replicas forget within the hour, and never use it again."""
+        self._kept.pop(row, None)
 
     async def get(self, user_id: str, setting: HistorySetting, snapshot: CatalogueSnapshot) -> UserProfile:
         async with self._database.statement() as work:

@@ -1,5 +1,6 @@
 """The main job: of the tools that can do what the instruction asks, the one this user would want."""
 
+import asyncio
 import time
 import unicodedata
 from collections.abc import Sequence
@@ -142,7 +143,7 @@ class ToolCallService:
     async def _tools(self, request: CallRequest) -> tuple[CatalogueSnapshot, list[Tool]]:
         """Where to search, and the tools that came with the request."""
         if request.inline_tools is not None:
-            tools = _parse_inline(request.inline_tools)
+            tools = await asyncio.to_thread(_parse_inline, request.inline_tools)
             vectors = await self._encoder.encode(tools)
             revision = self._live.snapshot.revision
             return CatalogueSnapshot.build(tools, vectors, revision), tools

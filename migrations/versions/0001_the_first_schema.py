@@ -29,6 +29,7 @@ def upgrade() -> None:
         "catalogue_state",
         sa.Column("id", sa.SmallInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("identity", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_catalogue_state_single_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_catalogue_state")),
     )

@@ -136,3 +136,14 @@ def test_what_does_not_write_ignores_the_key(client: httpx.Client, user: str, ke
     (stored,) = history(client, user)
     assert client.delete(f"/users/{user}/history/{stored['id']}", headers=key).status_code == 204
     assert client.delete(f"/users/{user}", headers=key).status_code == 200
+
+
+def test_erasing_a_user_erases_the_answers_kept_for_imports_and_dry_runs(client: httpx.Client, user: str) -> None:
+    key = {"Idempotency-Key": f"{user}-import"}
+    body = {"interactions": [interaction(QUIET_WEATHER, city="Rome")]}
+    ok(client.post(f"/users/{user}/history", json=body, headers=key))
+    assert ok(client.delete(f"/users/{user}"))["erased"]["idempotent_answers"] == 1
+    dry = {"instruction": ASK, "dry_run": True}
+    ok(client.post(f"/users/{user}/tool-call", json=dry, headers={"Idempotency-Key": f"{user}-dry"}))
+    assert ok(client.delete(f"/users/{user}"))["erased"]["idempotent_answers"] == 1
+    assert client.delete(f"/users/{user}").status_code == 404

@@ -7,7 +7,8 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 # Anything a front end calls its users, but not what a log or a database cannot hold.
-_VISIBLE = r"^[^\x00-\x1f\x7f]+$"
+# No slash either: in a path it would end the id, encoded or not.
+_VISIBLE = r"^[^\x00-\x1f\x7f/]+$"
 # PostgreSQL's text holds any character but this one.
 NO_NUL = r"^[^\x00]*$"
 

@@ -17,7 +17,7 @@ def _utc(value: datetime) -> datetime:
 
 
 class InteractionInput(Model):
-    instruction: str = Field(min_length=1, max_length=8000, examples=["Will it rain in Porto tomorrow?"])
+    instruction: str = Field(min_length=1, max_length=100_000, examples=["Will it rain in Porto tomorrow?"])
     tool_call: ToolCallModel
     rating: Rating | None = None
     occurred_at: Annotated[datetime, AfterValidator(_utc)] | None = Field(

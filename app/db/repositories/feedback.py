@@ -1,6 +1,6 @@
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,8 +30,3 @@ class FeedbackRepository:
                 set_={column: statement.excluded[column] for column in values} | {"updated_at": func.now()},
             )
         )
-
-    async def rating(self, call_id: UUID) -> Rating | None:
-        result = await self._connection.execute(select(FeedbackRow.rating).where(FeedbackRow.call_id == call_id))
-        rating = result.scalar_one_or_none()
-        return Rating(rating) if rating is not None else None

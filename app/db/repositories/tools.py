@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,11 @@ class ToolRepository:
         result = await self._connection.execute(select(CatalogueStateRow.revision))
         return int(result.scalar_one())
 
+    async def identity(self) -> UUID:
+        """Of the database: revisions of different databases do not compare."""
+        result = await self._connection.execute(select(CatalogueStateRow.identity))
+        return result.scalar_one()
+
     async def next_revision(self) -> int:
         """Take the writers' lock until commit, and the revision that this transaction's changes get."""
         result = await self._connection.execute(
@@ -59,16 +65,14 @@ class ToolRepository:
         )
         return int(result.scalar_one())
 
-    async def hashes(self, names: Sequence[str]) -> dict[str, tuple[int, str, bool]]:
-        """id, document hash and whether active, of those of `names` that are stored."""
-        found: dict[str, tuple[int, str, bool]] = {}
+    async def hashes(self, names: Sequence[str]) -> dict[str, str]:
+        """Document hashes of those of `names` that are stored."""
+        found: dict[str, str] = {}
         for start in range(0, len(names), _BATCH):
             result = await self._connection.execute(
-                select(ToolRow.name, ToolRow.id, ToolRow.document_hash, ToolRow.active).where(
-                    ToolRow.name.in_(names[start : start + _BATCH])
-                )
+                select(ToolRow.name, ToolRow.document_hash).where(ToolRow.name.in_(names[start : start + _BATCH]))
             )
-            found.update({row.name: (row.id, row.document_hash, row.active) for row in result})
+            found.update({row.name: row.document_hash for row in result})
         return found
 
     async def upsert(self, tools: Sequence[Tool], revision: int) -> dict[str, int]:

@@ -57,16 +57,15 @@ class UserRepository:
         decisions = await self._count(DecisionRow.user_id == user.id, DecisionRow)
         calls = select(DecisionRow.id).where(DecisionRow.user_id == user.id)
         feedback = await self._count(FeedbackRow.call_id.in_(calls), FeedbackRow)
-        answers = await self._connection.execute(
-            delete(IdempotencyRow).where(IdempotencyRow.external_user_id == user.external_id)
-        )
         await self._connection.execute(delete(UserRow).where(UserRow.id == user.id))
-        return {
-            "interactions": interactions,
-            "calls": decisions,
-            "feedback": feedback,
-            "idempotent_answers": answers.rowcount,
-        }
+        return {"interactions": interactions, "calls": decisions, "feedback": feedback}
+
+    async def erase_answers(self, external_id: str) -> int:
+        """Delete the answers kept for the user's idempotency keys; how many."""
+        result = await self._connection.execute(
+            delete(IdempotencyRow).where(IdempotencyRow.external_user_id == external_id)
+        )
+        return result.rowcount
 
     async def _count(self, condition: object, row: type) -> int:
         result = await self._connection.execute(
