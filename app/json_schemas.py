@@ -73,6 +73,9 @@ def value_problem(validator: Validator, value: Json) -> str | None:
     try:
         with _time_for_patterns():
             error: ValidationError | None = next(validator.iter_errors(value), None)
+        if error is None:
+            return None
+        return error.message if len(error.message) <= 300 else f"{_shown(value)} breaks its {error.validator}"
     except _OutOfTime as out_of_time:
         return str(out_of_time)
     except (ArithmeticError, ValueError):
@@ -81,9 +84,6 @@ def value_problem(validator: Validator, value: Json) -> str | None:
         return "it is nested too deep to be checked"
     except (UnknownType, Unresolvable):
         return None
-    if error is None:
-        return None
-    return error.message if len(error.message) <= 300 else f"{_shown(value)} breaks its {error.validator}"
 
 
 def _shown(value: Json) -> str:
@@ -236,15 +236,17 @@ def _time_for_patterns() -> Iterator[None]:
 def _matches(pattern: str, text: str) -> bool:
     """Whether the pattern is found in the text; one that `regex` cannot read is found in everything."""
     allowance = _allowance.get() or _Allowance(PATTERN_SECONDS)
+    if len(pattern) > MAX_PATTERN:
+        return True
+    late = f"{_shown(text)} could not be matched against {_shown(pattern)} in time"
+    if allowance.left <= 0:
+        # Reading the pattern would take time, too.
+        raise _OutOfTime(late)
     started = perf_counter()
     try:
-        if allowance.left <= 0:
-            raise TimeoutError
-        if len(pattern) > MAX_PATTERN:
-            return True
         return regex.search(pattern, text, timeout=min(PATTERN_SECONDS, allowance.left)) is not None
     except TimeoutError:
-        raise _OutOfTime(f"{_shown(text)} could not be matched against {_shown(pattern)} in time") from None
+        raise _OutOfTime(late) from None
     except (regex.error, RecursionError):
         return True
     finally:

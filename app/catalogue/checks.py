@@ -85,9 +85,9 @@ def checked(tool: Tool) -> Tool:
     ]:
         if len(text) > MAX_DESCRIPTION:
             raise DocumentError(f"{what} has {len(text)} characters; at most {MAX_DESCRIPTION} are allowed")
-    document = tool_to_json(tool)
-    check_depth(document)
-    for level in _levels(document):
+    for depth, level in enumerate(_levels(tool_to_json(tool))):
+        if depth > MAX_DEPTH:
+            raise DocumentError(f"the document is nested more than {MAX_DEPTH} levels deep")
         for value in level:
             _check_value(value)
     return tool

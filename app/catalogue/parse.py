@@ -1,13 +1,20 @@
 """From the documents of an import to its tools, each document answered for."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 from app.catalogue import openai, openapi, rapidapi
 from app.catalogue.batch import ParsedBatch, Refusal, Rejection
 from app.catalogue.checks import check_depth, shown
 from app.domain import Json, Tool, ToolSource
 from app.errors import DocumentError
+from app.json_schemas import pattern_seconds
 from app.serialization import document_hash
+
+_PATTERN_SECONDS = 0.05
+"""All patterns of one document together get this long when its defaults are checked."""
 
 
 def detect_format(raw: Json) -> ToolSource:
@@ -25,16 +32,41 @@ def detect_format(raw: Json) -> ToolSource:
     )
 
 
+@dataclass
+class Import:
+    """What the batches of one import share."""
+
+    places: Sequence[str] | None = None
+    """Where the documents of the batch that comes next are from, for the reports; without, they have a number."""
+    seen: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The place and the hash of the first tool of each name."""
+
+
+_import: ContextVar[Import | None] = ContextVar("import", default=None)
+
+
+@contextmanager
+def one_import() -> Iterator[Import]:
+    """What `parse` is called with inside is one import, also in threads started from here."""
+    current = Import()
+    token = _import.set(current)
+    try:
+        yield current
+    finally:
+        _import.reset(token)
+
+
 def parse(format: ToolSource | None, documents: Sequence[Json]) -> ParsedBatch:  # noqa: A002
     """The tools of the documents, in order. Whatever JSON comes in, nothing is raised.
 
     `format` None finds out each document's own. Of two documents with one name and other content the second
-    is rejected; if it says the same, it only counts as a duplicate.
+    is rejected; if it says the same, it only counts as a duplicate. `one_import` makes several calls one import.
     """
-    batch = _Batch()
+    batch = _Batch(_import.get() or Import())
     for index, raw in enumerate(documents):
-        for result in _results(format, raw):
-            batch.add(index, result)
+        with pattern_seconds(_PATTERN_SECONDS):
+            for result in _results(format, raw):
+                batch.add(index, result)
     return ParsedBatch(tuple(batch.tools), tuple(batch.rejections), tuple(batch.duplicates))
 
 
@@ -54,25 +86,28 @@ def _results(format: ToolSource | None, raw: Json) -> Iterator[Tool | Refusal]: 
 
 
 class _Batch:
-    def __init__(self) -> None:
+    def __init__(self, whole: Import) -> None:
+        self._whole = whole
         self.tools: list[tuple[int, Tool]] = []
         self.rejections: list[Rejection] = []
         self.duplicates: list[tuple[int, str]] = []
-        self._seen: dict[str, tuple[int, str]] = {}
 
     def add(self, index: int, result: Tool | Refusal) -> None:
         if isinstance(result, Refusal):
             self._reject(index, result.name, result.reason)
             return
         content = document_hash(result)
-        first, known = self._seen.setdefault(result.name, (index, ""))
-        if not known:
-            self._seen[result.name] = (index, content)
+        places = self._whole.places
+        place = f"document #{index}" if places is None else places[index]
+        if result.name not in self._whole.seen:
+            self._whole.seen[result.name] = (place, content)
             self.tools.append((index, result))
-        elif known == content:
+            return
+        first, known = self._whole.seen[result.name]
+        if known == content:
             self.duplicates.append((index, result.name))
         else:
-            self._reject(index, result.name, f"same name as document #{first} in this import, with other content")
+            self._reject(index, result.name, f"same name as {first} in this import, with other content")
 
     def _reject(self, index: int, name: str, reason: str) -> None:
         self.rejections.append(Rejection(index, shown(name), shown(reason)))

@@ -107,12 +107,12 @@ class Schemas:
         if key in _DATA:
             return value
         if key in _MAPS and isinstance(value, Mapping):
-            # A `dependencies` entry may be a list of names.
-            return {
-                name: self._bare(each) if isinstance(each, list) else self._schema(each, inside, depth)
+            schemas = {
+                # A dependency may be a list of names.
+                name: each if key == "dependencies" and _are_names(each) else self._schema(each, inside, depth)
                 for name, each in value.items()
-                if key != "patternProperties" or json_schemas.is_pattern(name)
             }
+            return {n: s for n, s in schemas.items() if key != "patternProperties" or json_schemas.is_pattern(n)}
         if key in _SCHEMA and not isinstance(value, bool | list):
             return self._schema(value, inside, depth)
         if (key in json_schemas.SCHEMA_LISTS or key == "items") and isinstance(value, list):
@@ -125,6 +125,10 @@ class Schemas:
         if isinstance(value, Mapping):
             return {key: self._bare(each) for key, each in value.items() if key not in json_schemas.REFERENCES}
         return [self._bare(each) for each in value] if isinstance(value, list) else value
+
+
+def _are_names(value: Json) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _translated(schema: dict[str, Json], node: Mapping[str, Json]) -> dict[str, Json]:

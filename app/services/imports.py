@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+from app.catalogue.parse import Import, one_import
 from app.catalogue.reader import SourceDocument, Unreadable, read_documents
 from app.domain import ToolSource
 from app.services.catalogue import CatalogueService, ImportReport, Progress
@@ -36,15 +37,17 @@ async def import_path(
     total = FileImport()
     read = 0
     documents = read_documents(path)
-    while batch := list(islice(documents, _BATCH)):
-        total = await _import_batch(catalogue, batch, source, total, read, progress)
-        read += len(batch)
+    with one_import() as whole:
+        while batch := list(islice(documents, _BATCH)):
+            total = await _import_batch(catalogue, whole, batch, source, total, read, progress)
+            read += len(batch)
     await catalogue.publish()
     return total
 
 
 async def _import_batch(
     catalogue: CatalogueService,
+    whole: Import,
     batch: Sequence[SourceDocument | Unreadable],
     source: ToolSource | None,
     total: FileImport,
@@ -53,6 +56,7 @@ async def _import_batch(
 ) -> FileImport:
     unreadable = [RejectedDocument(item.location, "", item.reason) for item in batch if isinstance(item, Unreadable)]
     readable = [item for item in batch if isinstance(item, SourceDocument)]
+    whole.places = [item.location for item in readable]
 
     def on_progress(done: int, of: int) -> None:
         if progress is not None:

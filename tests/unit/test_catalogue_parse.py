@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from app.catalogue.batch import ParsedBatch
 from app.catalogue.openai import openai_name, parse_document, to_openai
-from app.catalogue.parse import detect_format, parse
+from app.catalogue.parse import detect_format, one_import, parse
 from app.domain import Json, ToolSource
 from app.errors import DocumentError
 from app.serialization import document_hash, tool_from_json, tool_to_json
@@ -310,3 +311,72 @@ def test_openai_names_differ_where_names_do() -> None:
     ]
     assert len({openai_name(name) for name in names}) == len(names)
     assert openai_name("Weather.Sky.now").startswith("Weather_Sky_now_")
+
+
+REMOTE = "http://127.0.0.1:1/x"
+
+
+@pytest.mark.parametrize("reference", [REMOTE, "#/nope", "other.json"])
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef", "$recursiveRef", "$schema"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        *("items", "additionalItems", "unevaluatedItems", "unevaluatedProperties", "contentSchema", "x-own"),
+        *("not", "if", "additionalProperties", "propertyNames"),
+        *(["items"], ["additionalItems"], ["x-own"], ["anyOf"], ["prefixItems"]),
+        *({"properties"}, {"dependentSchemas"}, {"dependencies"}, {"patternProperties"}, {"x-own"}),
+    ],
+)
+def test_no_reference_survives_anywhere(
+    monkeypatch: pytest.MonkeyPatch, around: Any, keyword: str, reference: str
+) -> None:
+    def fetch(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr("urllib.request.urlopen", fetch)
+    inner: Json = {keyword: reference}
+    if isinstance(around, list):
+        schema: Json = {around[0]: [inner]}
+    elif isinstance(around, set):
+        schema = {next(iter(around)): {"a": inner}}
+    else:
+        schema = {around: inner}
+    for default in (["x"], {"a": 1}):
+        function = {"name": "f", "parameters": {"properties": {"p": {**schema, "default": default}}}}
+        (tool,) = [tool for _, tool in parse(ToolSource.OPENAI, [function]).tools]
+        assert reference not in json.dumps(tool_to_json(tool))
+
+
+def test_a_pattern_that_backtracks_without_end_costs_its_document_a_default_and_little_time() -> None:
+    started = time.monotonic()
+    schemas = {f"p{n}": {"type": "string", "pattern": f"^(a|aa)+{n}$", "default": "a" * 60 + "!"} for n in range(100)}
+    harmless = {"p": {"type": "string", "pattern": "^a+$", "default": "aa"}}
+    batch = parse(
+        ToolSource.OPENAI,
+        [{"name": "f", "parameters": {"properties": schemas}}, {"name": "g", "parameters": {"properties": harmless}}],
+    )
+    assert time.monotonic() - started < 2
+    (_, hostile), (_, fine) = batch.tools
+    assert all(each.default is None for each in hostile.parameters)
+    assert fine.parameters[0].default == "aa"
+
+
+def test_thousands_of_parameters_are_read_quickly() -> None:
+    documents = [
+        {"name": f"f{n}", "parameters": {"properties": {f"p{m}": {"type": "string"} for m in range(250)}}}
+        for n in range(50)
+    ]
+    started = time.process_time()
+    assert len(parse(ToolSource.OPENAI, documents).tools) == 50
+    assert time.process_time() - started < 2
+
+
+def test_batches_of_one_import_share_their_names() -> None:
+    with one_import() as whole:
+        whole.places = ["a.jsonl:1", "a.jsonl:2"]
+        assert len(parse(ToolSource.RAPIDAPI, [rapidapi("a"), rapidapi("b")]).tools) == 2
+        whole.places = ["b.json", "c.json"]
+        batch = parse(ToolSource.RAPIDAPI, [rapidapi("b"), rapidapi("a", "other")])
+    assert (batch.tools, batch.duplicates) == ((), ((0, "C.T.b"),))
+    assert [each.reason for each in batch.rejections] == ["same name as a.jsonl:1 in this import, with other content"]
+    assert len(parse(ToolSource.RAPIDAPI, [rapidapi("a", "other")]).tools) == 1

@@ -88,3 +88,75 @@ JSON = st.recursive(
 def test_any_parameters_can_be_checked(parameters: dict[str, Any]) -> None:
     for problem in invalid_parameters(FORECAST, parameters):
         assert problem.reason
+
+
+HOSTILE = "^(a|aa)+$"
+ENDLESS = "a" * 60 + "!"
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"patternProperties": {HOSTILE: {}}}, {ENDLESS: 1}),
+        ({"patternProperties": {HOSTILE: {}}, "additionalProperties": False}, {ENDLESS: 1}),
+        ({"propertyNames": {"pattern": HOSTILE}}, {ENDLESS: 1}),
+        ({"not": {"contains": {"pattern": HOSTILE}}}, [f"{ENDLESS}{n}" for n in range(1000)]),
+        ({"patternProperties": {f"(a|a{'a' * n})+$": {} for n in range(1, 200)}}, {ENDLESS: 1}),
+    ],
+)
+def test_no_keyword_backtracks_without_end(schema: dict[str, Any], value: Any) -> None:
+    started = time.monotonic()
+    assert "in time" in (value_problem(schema, value) or "")
+    assert time.monotonic() - started < 2
+
+
+def test_many_items_are_compared_quickly() -> None:
+    items = [{"n": n, "x": [n, {}]} for n in range(20_000)]
+    started = time.monotonic()
+    assert value_problem({"uniqueItems": True}, items) is None
+    assert value_problem({"uniqueItems": True}, [*items, {"x": [3.0, {}], "n": 3}]) is not None
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(("items", "unique"), [([1, True], True), ([0, False, "0"], True), ([1, 1.0], False)])
+def test_items_are_unique_as_json_schema_means_it(items: list[Any], unique: bool) -> None:
+    assert (value_problem({"uniqueItems": True}, items) is None) is unique
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"multipleOf": 0.5}, 10**400),
+        ({"multipleOf": 0.1}, float("inf")),
+        pytest.param({"type": "string"}, 10**5000, id="no text of it"),
+        pytest.param({"uniqueItems": True}, [10**5000], id="no text of an item"),
+        pytest.param({"items": {"type": "integer"}}, ["x" * 400, 10**5000], id="no text of another item"),
+    ],
+)
+def test_a_number_too_large_for_its_check_is_wrong(schema: dict[str, Any], value: Any) -> None:
+    assert "too large" in (value_problem(schema, value) or "")
+
+
+def test_a_schema_cannot_leave_the_rules_by_naming_another_draft() -> None:
+    schema = {"allOf": [{"$schema": "http://json-schema.org/draft-07/schema#", "pattern": HOSTILE}]}
+    started = time.monotonic()
+    assert value_problem(schema, ENDLESS) is None
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "fits"),
+    [
+        (
+            {"properties": {"a": {}}, "patternProperties": {"^x": {}}, "additionalProperties": False},
+            {"a": 1, "xy": 1},
+            1,
+        ),
+        ({"properties": {"a": {}}, "patternProperties": {"^x": {}}, "additionalProperties": False}, {"b": 1}, 0),
+        ({"additionalProperties": {"type": "integer"}}, {"b": "1"}, 0),
+        ({"patternProperties": {"^x": {"type": "integer"}}}, {"x": "1"}, 0),
+        ({"patternProperties": {"^x": {"type": "integer"}}}, {"y": "1"}, 1),
+    ],
+)
+def test_patterns_of_names_select_properties(schema: dict[str, Any], value: Any, fits: bool) -> None:
+    assert (value_problem(schema, value) is None) is bool(fits)
