@@ -1,8 +1,6 @@
 """From the documents of an import to its tools, each document answered for."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from app.catalogue import openai, openapi, rapidapi
@@ -42,27 +40,18 @@ class Import:
     """The place and the hash of the first tool of each name."""
 
 
-_import: ContextVar[Import | None] = ContextVar("import", default=None)
-
-
-@contextmanager
-def one_import() -> Iterator[Import]:
-    """What `parse` is called with inside is one import, also in threads started from here."""
-    current = Import()
-    token = _import.set(current)
-    try:
-        yield current
-    finally:
-        _import.reset(token)
-
-
-def parse(format: ToolSource | None, documents: Sequence[Json]) -> ParsedBatch:  # noqa: A002
+def parse(
+    format: ToolSource | None,  # noqa: A002
+    documents: Sequence[Json],
+    whole: Import | None = None,
+) -> ParsedBatch:
     """The tools of the documents, in order. Whatever JSON comes in, nothing is raised.
 
     `format` None finds out each document's own. Of two documents with one name and other content the second
-    is rejected; if it says the same, it only counts as a duplicate. `one_import` makes several calls one import.
+    is rejected; if it says the same, it only counts as a duplicate. Calls with the same `whole` are batches
+    of one import.
     """
-    batch = _Batch(_import.get() or Import())
+    batch = _Batch(whole or Import())
     for index, raw in enumerate(documents):
         with pattern_seconds(_PATTERN_SECONDS):
             for result in _results(format, raw):

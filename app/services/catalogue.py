@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.catalogue.batch import Rejection
-from app.catalogue.parse import parse
+from app.catalogue.parse import Import, parse
 from app.db.database import Database
 from app.db.repositories.tools import StoredTool, ToolEmbedding
 from app.domain import Json, Tool, ToolSource
@@ -62,10 +62,17 @@ class CatalogueService:
         return report
 
     async def store_documents(
-        self, source: ToolSource | None, documents: Sequence[Json], progress: Progress | None = None
+        self,
+        source: ToolSource | None,
+        documents: Sequence[Json],
+        progress: Progress | None = None,
+        whole: Import | None = None,
     ) -> ImportReport:
-        """The same without publishing; `source` None finds out each document's format."""
-        parsed = await asyncio.to_thread(parse, source, documents)
+        """The same without publishing; `source` None finds out each document's format.
+
+        `whole`: what this batch shares with the others of one import.
+        """
+        parsed = await asyncio.to_thread(parse, source, documents, whole)
         tools = [tool for _, tool in parsed.tools]
         imported = updated = unchanged = 0
         for start in range(0, len(tools), _BATCH):

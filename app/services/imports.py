@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from app.catalogue.parse import Import, one_import
+from app.catalogue.parse import Import
 from app.catalogue.reader import SourceDocument, Unreadable, read_documents
 from app.domain import ToolSource
 from app.services.catalogue import CatalogueService, ImportReport, Progress
@@ -37,10 +37,10 @@ async def import_path(
     total = FileImport()
     read = 0
     documents = read_documents(path)
-    with one_import() as whole:
-        while batch := list(islice(documents, _BATCH)):
-            total = await _import_batch(catalogue, whole, batch, source, total, read, progress)
-            read += len(batch)
+    whole = Import()
+    while batch := list(islice(documents, _BATCH)):
+        total = await _import_batch(catalogue, whole, batch, source, total, read, progress)
+        read += len(batch)
     await catalogue.publish()
     return total
 
@@ -63,7 +63,8 @@ async def _import_batch(
             # How many follow is known only when all is read: the total grows with what was seen.
             progress(before + done, before + of)
 
-    report: ImportReport = await catalogue.store_documents(source, [item.raw for item in readable], on_progress)
+    raw = [item.raw for item in readable]
+    report: ImportReport = await catalogue.store_documents(source, raw, on_progress, whole)
     refused = [RejectedDocument(readable[item.index].location, item.name, item.reason) for item in report.rejected]
     return replace(
         total,
