@@ -150,7 +150,10 @@ class PreferenceRanker:
             return []
         tool, weights = tools[chosen], profile.weights
         contrast = attributes[chosen] - _centre(relevances, attributes)
-        share = self._weights.attributes * profile.confidence / self._weights.attribute_scale
+        nearness = float(contrast @ profile.direction) / self._weights.attribute_scale
+        # Parts of what is squashed, squashed alike: they add up to what the ranking counted.
+        squashed = np.tanh(nearness) / nearness if abs(nearness) > 1e-6 else 1.0
+        share = self._weights.attributes * profile.confidence * squashed / self._weights.attribute_scale
         effects = share * weights * (profile.attributes @ contrast) / float(np.abs(weights).sum())
         reasons = self._add_direct(effects, tool, profile)
         strongest = np.argsort(-np.abs(effects), kind="stable")[:limit].tolist()

@@ -121,6 +121,15 @@ def test_evidence_names_what_moved_the_choice_strongest_first() -> None:
     assert all(item.effect > 0 for item in evidence)
 
 
+def test_the_parts_that_evidence_names_add_up_to_the_preference() -> None:
+    given = profile(HistorySetting.AUTO, (OLD_LOUD, DISLIKED), (OLD_QUIET, LIKED), (OLD_LOUD, None))
+    vectors = np.stack([VECTORS[name] for name in ("quiet", "loud", "other")])
+    chosen = PreferenceRanker().rank([0.5] * 3, (QUIET, LOUD, OTHER), vectors, given)[0]
+    evidence = PreferenceRanker().evidence(0, [0.5] * 3, (QUIET, LOUD, OTHER), vectors, given)
+    assert chosen.tool is QUIET
+    assert sum(item.effect for item in evidence) == pytest.approx(chosen.preference, abs=0.01)
+
+
 def test_preferences_stay_between_minus_one_and_one() -> None:
     for rating in (LIKED, DISLIKED):
         given = profile(HistorySetting.AUTO, *[(QUIET, rating)] * 50)
