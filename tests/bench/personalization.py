@@ -11,10 +11,8 @@ has to carry over. Side by side, in one run, through the retriever and the ranke
 `job`: the chosen tool does the job at all (functionality). `wanted`: it is one that this user would want.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.catalogue.parse import parse
+from app.demo.tour import catalogue, load
 from app.domain import HistorySetting, Interaction, Rating, ToolCall, ToolSource
 from app.retrieval.functionality import functional_fit
 from app.retrieval.intents import intents
@@ -30,21 +29,11 @@ from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, 
 from app.retrieval.retriever import CatalogueSnapshot, Retrieved
 from app.retrieval.texts import retrieval_text
 
-DATA = files("app.demo")
 Chooser = Callable[[Sequence[Retrieved], dict[str, Any]], str]
 
 
-def load(name: str) -> Any:
-    return json.loads(DATA.joinpath(name).read_text("utf-8"))
-
-
 def snapshot(embedder: PackagedEmbedder) -> CatalogueSnapshot:
-    documents = [
-        document
-        for file in sorted(DATA.joinpath("catalogue").iterdir(), key=lambda file: file.name)
-        for document in json.loads(file.read_text("utf-8"))
-    ]
-    tools = [tool for _, tool in parse(ToolSource.RAPIDAPI, documents).tools]
+    tools = [tool for _, tool in parse(ToolSource.RAPIDAPI, catalogue()).tools]
     vectors = embedder.encode([retrieval_text(tool) for tool in tools])
     return CatalogueSnapshot.build(tools, vectors, 1)
 

@@ -14,29 +14,7 @@ from tests.catalogue import (
     TINKLE_TRANSLATE,
     TINKLE_WEATHER,
 )
-
-ASK = "What is the weather forecast for Lisbon?"
-
-
-def interaction(tool: str, rating: str | None = None, when: str = "2026-05-01T10:00:00Z", **parameters: Any) -> Any:
-    return {
-        "instruction": f"Something done with {tool} at {when}",
-        "tool_call": {"tool_name": tool, "parameters": parameters},
-        "rating": rating,
-        "occurred_at": when,
-    }
-
-
-def add_history(client: httpx.Client, user: str, *items: Any) -> Any:
-    answer = client.post(f"/users/{user}/history", json={"interactions": list(items)})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def call(client: httpx.Client, user: str, instruction: str = ASK, **options: Any) -> Any:
-    answer = client.post(f"/users/{user}/tool-call", json={"instruction": instruction, **options})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+from tests.steps import ASK, add_history, call, interaction
 
 
 def test_a_new_user_gets_a_tool_that_does_the_job_with_parameters_from_the_instruction(
