@@ -114,6 +114,30 @@ class Interaction:
     """The tool's document where the catalogue does not have it (a tool that came inline with a call)."""
 
 
+class AnswerStyle(StrEnum):
+    """How the model names the tool in its answer, `{"tool_name": ..., "parameters": {...}}`."""
+
+    NAME = "name"
+    """`"Weather.Foo.forecast"`: the paper's."""
+    LABELLED_NAME = "labelled_name"
+    """`"C Weather.Foo.forecast"`: the choice is one token, and under a schema the name after it is forced."""
+    LABEL = "label"
+    """`"C"`: nothing but the choice."""
+
+
+@dataclass(frozen=True)
+class Hints:
+    """The ranker's view of a candidate among the others, for the model to read; each from 0 to 9 (one digit)."""
+
+    fit: int
+    """9: fits the instruction best; less by the distance to the best."""
+    liked: int
+    """Rank of its nearness to what the user liked or lately used: 0 for the nearest; 9 for the tenth and all after it,
+    and without history."""
+    disliked: int
+    """The same for what the user disliked or left behind."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A tool the call may use. `score = relevance + weight * preference` (docs/ranking.md)."""
@@ -124,6 +148,9 @@ class Candidate:
     """How well the tool's function fits the instruction; comparable within one request only."""
     preference: float = 0.0
     """What the history says of this tool: -1 (disliked) to 1 (liked); 0 without evidence."""
+    hints: Hints | None = None
+    probability: float | None = None
+    """The model's, among the candidates; None where no model was asked or the engine does not tell."""
 
 
 @dataclass(frozen=True)

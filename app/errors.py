@@ -10,10 +10,17 @@
     │   │   └── EmptyCatalogue      409  there is no tool to call yet
     │   ├── BodyTooLarge            413
     │   ├── InvalidRequest          422  readable, but its content is not acceptable
-    │   │   └── UnknownTools        422  names that are not in the catalogue
+    │   │   ├── UnknownTools        422  names that are not in the catalogue
+    │   │   └── PromptTooLong       422  instruction or candidates do not fit the prompt's budget
     │   └── RateLimited             429  (retry_after)
     ├── Unavailable                 503  (retry_after) a part the service needs is away
-    │   └── ModelUnavailable        503  no engine answers, and the caller wants no degraded answer
+    │   ├── ModelUnavailable        503  no engine is configured, and the caller wants no degraded answer
+    │   └── EngineError             503  an engine gave no answer; `reason` is the answer's degraded_reason
+    │       ├── EngineDown           not reachable, or broke off
+    │       ├── EngineOverloaded     too many requests wait already
+    │       ├── EngineTimeout        the deadline passed
+    │       └── EngineRefused        it does not take this request: unknown adapter, schema, length
+    ├── InvalidAnswer               502  the model answered, but not with a call; keeps its text
     ├── DocumentError               one tool document that cannot be imported, with the reason
     └── SetupError                  the operator's: settings, files, data directory
 
@@ -96,6 +103,13 @@ class UnknownTools(InvalidRequest):
     title = "Unknown tools"
 
 
+class PromptTooLong(InvalidRequest):
+    """`extra` tells `part` (instruction or candidates), its `tokens` and the `budget`."""
+
+    type = "prompt-too-long"
+    title = "The prompt's budget is too small for this"
+
+
 class RateLimited(RequestError):
     status = 429
     type = "rate-limited"
@@ -111,6 +125,42 @@ class Unavailable(PEToolError):
 class ModelUnavailable(Unavailable):
     type = "model-unavailable"
     title = "No model can answer"
+
+
+class EngineError(Unavailable):
+    type = "model-unavailable"
+    title = "No model can answer"
+    reason: ClassVar[str] = "engine_unavailable"
+
+
+class EngineDown(EngineError):
+    pass
+
+
+class EngineOverloaded(EngineError):
+    reason = "engine_overloaded"
+
+
+class EngineTimeout(EngineError):
+    reason = "engine_timeout"
+
+
+class EngineRefused(EngineError):
+    reason = "engine_refused"
+
+
+class InvalidAnswer(PEToolError):
+    """`kind` is one of the paper's error types, `text` what the model wrote."""
+
+    status = 502
+    type = "invalid-answer"
+    title = "The model's answer is not a valid call"
+    reason: ClassVar[str] = "invalid_answer"
+
+    def __init__(self, detail: str, *, kind: str, text: str) -> None:
+        super().__init__(detail, error_type=kind)
+        self.kind = kind
+        self.text = text
 
 
 class DocumentError(PEToolError):

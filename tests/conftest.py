@@ -23,6 +23,7 @@ from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
 from app.main import create_app
 from tests.catalogue import TOOLS
+from tests.tiny_model import tiny_adapter, tiny_model
 
 SHARED = Path(os.environ.get("PETOOL_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "rapidapi"
 
@@ -92,6 +93,18 @@ class _new_database:  # noqa: N801 (used as a with-statement's verb)
         connection = await asyncpg.connect(self._server.replace("+asyncpg", ""))
         await connection.execute(statement)
         await connection.close()
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random-weight Llama in Hugging Face's layout."""
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def adapter_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random LoRA adapter for it."""
+    return tiny_adapter(model_dir, tmp_path_factory.mktemp("adapter"), seed=1)
 
 
 @contextmanager

@@ -1,0 +1,60 @@
+"""What every engine is: a prompt of token ids in, text under a JSON Schema out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.domain import Json
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    prompt: Sequence[int]
+    """Token ids, chat template included."""
+    schema: Mapping[str, Json] | None
+    """JSON Schema of the answer (`app.calling.answer_schema`); None lets the model write what it will."""
+    max_tokens: int
+    timeout: float
+    """Seconds until the answer is of no use: `EngineTimeout`."""
+    labels: Sequence[int] = ()
+    """Token ids of the candidates' labels, whose log-probabilities at the choice are wanted."""
+    adapter: str | None = None
+    """Name of a LoRA adapter; None for the base model."""
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True)
+class Generation:
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    model: str
+    """The adapter that wrote it, or the base model's name: what the engine says, not what was asked for."""
+    finished: bool = True
+    """False: cut off at `max_tokens`."""
+    cached_tokens: int = 0
+    """Tokens of the prompt that were not computed again."""
+    label_logprobs: Mapping[int, float] | None = None
+    """By token id, at the first generated token that is a label; None where the engine does not tell."""
+
+
+class Engine(Protocol):
+    """All methods are safe to call at once from many tasks of one event loop."""
+
+    @property
+    def name(self) -> str:
+        """vllm, local or scripted."""
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Raises `EngineDown`, `EngineOverloaded`, `EngineTimeout` or `EngineRefused`.
+
+        Cancelling the task frees what the engine spends on it.
+        """
+
+    async def ready(self) -> bool:
+        """Whether it would take a request now; quick, never raises."""
+
+    async def watch(self) -> None:
+        """Run for as long as the service does: notice when the engine comes back. Returns if there is nothing to do."""
+
+    async def close(self) -> None: ...
