@@ -10,7 +10,7 @@ counts positive or negative by its rating, and in `chronological` the more the l
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,18 @@ class Profile:
     confidence: float = 0.0
     by_tool: Mapping[str, "Tally"] = field(default_factory=dict)
     by_provider: Mapping[str, "Tally"] = field(default_factory=dict)
+
+    @cached_property
+    def towards(self) -> Vector | None:
+        """(d,): mean attributes of what was liked, in `chronological` of what was lately used; None without any."""
+        return _mean(np.clip(self.weights, 0, None), self.attributes)
+
+    @cached_property
+    def away(self) -> Vector | None:
+        """(d,): mean attributes of what was disliked, in `chronological` of what was left behind."""
+        if self.setting is HistorySetting.CHRONOLOGICAL:
+            return _mean(np.clip(1 - self.weights, 0, None), self.attributes)
+        return _mean(np.clip(-self.weights, 0, None), self.attributes)
 
 
 @dataclass
@@ -124,7 +136,7 @@ class PreferenceRanker:
             # A first interaction moves the choice less than a habit does.
             confidence=total / (total + 1.0),
             by_tool=_tallies([signature.name for signature in of], weights),
-            by_provider=_tallies([_provider_key(signature.provider) for signature in of], weights),
+            by_provider=_tallies([provider_key(signature.provider) for signature in of], weights),
         )
 
     def rank(
@@ -183,7 +195,7 @@ class PreferenceRanker:
     def _tallies_of(tool: Tool, profile: Profile) -> tuple[Tally, Tally]:
         """Of the tool itself, and of its provider (the tool included)."""
         own = profile.by_tool.get(tool.name, _NO_TALLY)
-        return own, profile.by_provider.get(_provider_key(tool.provider), _NO_TALLY) if tool.provider else _NO_TALLY
+        return own, profile.by_provider.get(provider_key(tool.provider), _NO_TALLY) if tool.provider else _NO_TALLY
 
     def _interaction_weights(self, setting: HistorySetting, interactions: Sequence[Interaction]) -> Vector:
         count = len(interactions)
@@ -226,7 +238,7 @@ class PreferenceRanker:
         """
         highest: dict[str, float] = {}
         for index in sorted(range(len(tools)), key=lambda index: relevances[index]):
-            provider = _provider_key(tools[index].provider)
+            provider = provider_key(tools[index].provider)
             if provider and profile.by_tool.get(tools[index].name, _NO_TALLY).total >= 0:
                 preferences[index] = highest[provider] = max(highest.get(provider, -np.inf), preferences[index])
 
@@ -236,6 +248,11 @@ def _centre(relevances: Sequence[float], attributes: Vector) -> Vector:
     weights = np.exp(8.0 * (np.asarray(relevances, np.float32) - max(relevances)))
     centre: Vector = (weights @ attributes / weights.sum()).astype(np.float32)
     return centre
+
+
+def _mean(weights: Vector, attributes: Vector) -> Vector | None:
+    total = float(weights.sum())
+    return (weights @ attributes / total).astype(np.float32) if total > 0 else None
 
 
 def _tallies(keys: Sequence[str], weights: Vector) -> dict[str, Tally]:
@@ -249,5 +266,5 @@ def _tallies(keys: Sequence[str], weights: Vector) -> dict[str, Tally]:
 
 
 @lru_cache(maxsize=100_000)
-def _provider_key(provider: str) -> str:
+def provider_key(provider: str) -> str:
     return " ".join(provider.casefold().split())
