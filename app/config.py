@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -46,6 +46,34 @@ class Settings(BaseSettings):
     catalogue_poll_seconds: float = Field(default=1.0, gt=0)
     """How soon a replica notices a tool change that no event told it of."""
 
+    # The language model
+    engine: Literal["", "vllm", "local", "scripted"] = ""
+    """Empty: the preference ranker answers alone. `scripted` is for tests: it fills in the first candidate."""
+    model: str = ""
+    """Directory (or hub name) of the model in Hugging Face's layout; for `vllm` its tokenizer files are enough."""
+    adapter: str = ""
+    """`vllm`: name of a loaded LoRA adapter; `local`: its directory. Empty: the base model."""
+    engine_url: str = "http://127.0.0.1:8001"
+    """Where `vllm serve` listens."""
+    engine_api_key: str = ""
+    engine_model_name: str = "base"
+    """vLLM's `--served-model-name`."""
+    engine_timeout_seconds: float = Field(default=20.0, gt=0)
+    """A model that has not answered by then has not answered; a caller may set less (`timeout_seconds`)."""
+    engine_concurrency: int = Field(default=64, ge=1)
+    """Requests at the engine at once; for `local` rows of a batch."""
+    engine_queue: int = Field(default=128, ge=0)
+    """Requests that wait for the engine; beyond, it counts as overloaded."""
+    prompt_format: str = "hinted-1"
+    """The one the adapter was trained on (app/prompting/formats.py)."""
+    prompt_tokens: int = Field(default=4000, ge=256)
+    completion_tokens: int = Field(default=320, ge=16)
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    decision: Literal["model", "fused"] = "model"
+    """Who chooses among the candidates: the model, or the model and the preference ranker together."""
+    fusion_weight: float = Field(default=0.5, ge=0, le=1)
+    """In `fused`: 0 is the model alone, 1 the ranker alone."""
+
     # Limits
     max_instruction_characters: int = Field(default=8000, ge=100)
     max_body_bytes: int = Field(default=1 * MIB, ge=1024)
@@ -82,6 +110,22 @@ class Settings(BaseSettings):
         if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
             raise ValueError("log_level is one of DEBUG, INFO, WARNING, ERROR")
         return value.upper()
+
+    @field_validator("engine_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if value.split("://", 1)[0] not in {"http", "https"}:
+            raise ValueError("an engine's URL looks like http://host:8001")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _engine_has_a_model(self) -> Self:
+        if self.engine and not self.model:
+            raise ValueError(
+                f"engine={self.engine!r} needs a model: set PETOOL_MODEL to a directory in Hugging Face's layout "
+                "(for vllm its tokenizer files are enough)."
+            )
+        return self
 
     @model_validator(mode="after")
     def _demo_is_local(self) -> Self:

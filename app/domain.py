@@ -163,6 +163,24 @@ class Evidence:
     """same_tool, same_provider or similar_attributes."""
 
 
+class DecisionRule(StrEnum):
+    """Who chooses the tool."""
+
+    MODEL = "model"
+    FUSED = "fused"
+    """The model's probabilities and the ranker's scores together (`app.calling.fusion`)."""
+
+
+@dataclass(frozen=True)
+class AnswerProblem:
+    """One thing wrong with a model's answer, as one of the paper's error types."""
+
+    kind: str
+    """invalid_format, tool_hallucination, parameter_name_mismatch, missing_value or wrong_value."""
+    parameter: str | None
+    reason: str
+
+
 @dataclass(frozen=True)
 class Decision:
     """One served call, as it was answered and as it is stored."""
@@ -176,7 +194,16 @@ class Decision:
     evidence: tuple[Evidence, ...]
     created_at: datetime
     degraded_reason: str | None = None
+    decided_by: str = "ranker"
+    """Who chose the tool: model, fused or ranker."""
+    engine: str | None = None
+    """vllm, local or scripted; None where no model was asked."""
     adapter: str | None = None
+    """The adapter, or base model, that answered."""
+    raw_output: str | None = None
+    """What the model wrote, also where it was no valid call."""
+    problems: tuple[AnswerProblem, ...] = ()
+    """What was wrong with the model's answer."""
     catalogue_revision: int = 0
     missing_parameters: tuple[str, ...] = ()
     """Required parameters whose value neither the instruction nor the document gives."""

@@ -12,7 +12,8 @@
     │   ├── InvalidRequest          422  readable, but its content is not acceptable
     │   │   ├── UnknownTools        422  names that are not in the catalogue
     │   │   └── PromptTooLong       422  instruction or candidates do not fit the prompt's budget
-    │   └── RateLimited             429  (retry_after)
+    │   ├── RateLimited             429  (retry_after)
+    │   └── CallerGone              499  the connection was closed before the answer was there
     ├── Unavailable                 503  (retry_after) a part the service needs is away
     │   ├── ModelUnavailable        503  no engine is configured, and the caller wants no degraded answer
     │   └── EngineError             503  an engine gave no answer; `reason` is the answer's degraded_reason
@@ -114,6 +115,14 @@ class RateLimited(RequestError):
     status = 429
     type = "rate-limited"
     title = "Too many requests"
+
+
+class CallerGone(RequestError):
+    """Nobody reads the answer to this; the status is for the log."""
+
+    status = 499
+    type = "caller-gone"
+    title = "The caller has gone"
 
 
 class Unavailable(PEToolError):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,19 +23,28 @@ from app.config import Settings
 from app.db import migrate
 from app.db.database import Database, async_url
 from app.db.embedded import EmbeddedPostgres
+from app.domain import DecisionRule
 from app.errors import SetupError, Unavailable
+from app.inference.engine import Engine
+from app.inference.scripted import ScriptedEngine
+from app.inference.vllm import VllmEngine
+from app.prompting.builder import PromptBuilder
+from app.prompting.formats import format_named
+from app.prompting.tokenizer import PromptTokenizer
 from app.retrieval.batching import BatchingEmbedder
 from app.retrieval.embedder import Embedder, SentenceTransformerEmbedder
 from app.retrieval.packaged_embedder import PackagedEmbedder
 from app.retrieval.preferences import PreferenceRanker
 from app.services.catalogue import CatalogueService
 from app.services.catalogue_events import CatalogueEvents
+from app.services.deciding import Decider
 from app.services.feedback import FeedbackService
 from app.services.health import HealthService
 from app.services.histories import HistoryService
 from app.services.idempotency import IdempotencyService
 from app.services.keys import KeyService
 from app.services.live_catalogue import LiveCatalogue, ToolEncoder
+from app.services.model_calls import ModelCaller
 from app.services.profiles import ProfileService
 from app.services.rate_limits import RateLimitService
 from app.services.tool_calls import ToolCallService
@@ -119,8 +129,8 @@ def _load(settings: Settings) -> Embedder:
         ) from error
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Opens nothing: the application's lifespan does."""
+def create_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
+    """Opens nothing: the application's lifespan does. `engine` takes the place of the configured one."""
     metrics = Metrics()
 
     @asynccontextmanager
@@ -128,13 +138,15 @@ def create_app(settings: Settings) -> FastAPI:
         logs.configure(settings.log_level)
         # A request's matrices are small: shared out to all cores they take longer, and the cores from other requests.
         threadpool_limits(1, user_api="blas")
-        async with open_parts(settings) as parts, asyncio.TaskGroup() as tasks:
-            services = _services(settings, parts, metrics)
+        async with open_parts(settings) as parts, open_model(settings, engine) as model, asyncio.TaskGroup() as tasks:
+            services = _services(settings, parts, model, metrics)
             jobs: dict[str, Callable[[], Awaitable[object]]] = {
                 "follow_catalogue": lambda: parts.live.follow(settings.catalogue_poll_seconds),
                 "listen_for_events": parts.events.listen,
                 "tidy": lambda: _every(_TIDY_SECONDS, services.idempotency.delete_expired),
             }
+            if model is not None:
+                jobs["watch_engine"] = model.engine.watch
             running = [tasks.create_task(_supervised(name, job)) for name, job in jobs.items()]
             yield {"services": services}
             for task in running:
@@ -160,7 +172,57 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _services(settings: Settings, parts: Parts, metrics: Metrics) -> Services:
+@asynccontextmanager
+async def open_model(settings: Settings, engine: Engine | None = None) -> AsyncIterator[ModelCaller | None]:
+    """The configured engine and what is asked of it; None where there is none. Raises `SetupError`."""
+    if not settings.engine and engine is None:
+        yield None
+        return
+    tokenizer = await asyncio.to_thread(PromptTokenizer.load, settings.model)
+    prompts = PromptBuilder(tokenizer, format_named(settings.prompt_format), budget=settings.prompt_tokens)
+    engine = engine if engine is not None else await asyncio.to_thread(_engine, settings)
+    try:
+        yield ModelCaller(
+            engine,
+            prompts,
+            adapter=_adapter_name(settings),
+            max_tokens=settings.completion_tokens,
+            temperature=settings.temperature,
+            fusion_weight=settings.fusion_weight,
+        )
+    finally:
+        await engine.close()
+
+
+def _engine(settings: Settings) -> Engine:
+    adapter = _adapter_name(settings)
+    if settings.engine == "scripted":
+        return ScriptedEngine()
+    if settings.engine == "vllm":
+        return VllmEngine(
+            settings.engine_url,
+            base_model=settings.engine_model_name,
+            api_key=settings.engine_api_key or None,
+            max_concurrency=settings.engine_concurrency,
+            max_waiting=settings.engine_queue,
+        )
+    # Torch and transformers take seconds to import: only for those who use them.
+    from app.inference.local import LocalEngine
+
+    return LocalEngine(
+        settings.model,
+        adapters={adapter: Path(settings.adapter)} if adapter is not None else {},
+        max_waiting=settings.engine_queue,
+    )
+
+
+def _adapter_name(settings: Settings) -> str | None:
+    if not settings.adapter:
+        return None
+    return Path(settings.adapter).name if settings.engine == "local" else settings.adapter
+
+
+def _services(settings: Settings, parts: Parts, model: ModelCaller | None, metrics: Metrics) -> Services:
     database, live = parts.database, parts.live
     ranker = PreferenceRanker()
     profiles = ProfileService(database, parts.encoder, ranker, max_interactions=settings.max_history_interactions)
@@ -172,6 +234,7 @@ def _services(settings: Settings, parts: Parts, metrics: Metrics) -> Services:
             parts.embedder,
             parts.encoder,
             ranker,
+            Decider(model, rule=DecisionRule(settings.decision), timeout=settings.engine_timeout_seconds),
             retrieval_width=settings.retrieval_width,
             max_instruction_characters=settings.max_instruction_characters,
         ),
@@ -181,7 +244,7 @@ def _services(settings: Settings, parts: Parts, metrics: Metrics) -> Services:
         keys=KeyService(database),
         idempotency=IdempotencyService(database, timedelta(hours=settings.idempotency_hours)),
         rate_limits=RateLimitService(settings.rate_limit, settings.redis_url),
-        health=HealthService(database, live),
+        health=HealthService(database, live, model.engine if model is not None else None),
         metrics=metrics,
         keys_needed=not settings.demo_mode,
     )

@@ -1,7 +1,7 @@
 """`Idempotency-Key` on POSTs that write: a retry gets the first answer, and nothing happens twice."""
 
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, MutableMapping
 from typing import Any
 
 import orjson
@@ -68,7 +68,14 @@ async def _once(request: Request, key: str, handle: Callable[[Request], Coroutin
 
 
 def _with_body(request: Request, body: bytes) -> Request:
-    async def receive() -> dict[str, Any]:
+    given = False
+
+    async def receive() -> MutableMapping[str, Any]:
+        nonlocal given
+        if given:
+            # What comes after the body: that the client went away.
+            return await request.receive()
+        given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return Request(request.scope, receive)

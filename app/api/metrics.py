@@ -1,9 +1,9 @@
 """What `/metrics` tells Prometheus. A registry of its own, so that several apps can live in one process."""
 
-from collections.abc import Mapping
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
+
+from app.domain import Decision
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
@@ -34,8 +34,23 @@ class Metrics:
         self._calls = Counter(
             "petool_tool_calls",
             "Tool calls answered.",
-            ["degraded_reason", "history_setting"],
+            ["degraded_reason", "history_setting", "decided_by", "model"],
             registry=self._registry,
+        )
+        self._tokens = Counter(
+            "petool_engine_tokens",
+            "Tokens of the language model: prompt (cached: those of it that were not computed again) and completion.",
+            ["kind"],
+            registry=self._registry,
+        )
+        self._problems = Counter(
+            "petool_answer_problems",
+            "What was wrong with the language model's answers, by the paper's error types.",
+            ["kind"],
+            registry=self._registry,
+        )
+        self.engine_ready = Gauge(
+            "petool_engine_ready", "1 if the language model's engine takes requests.", registry=self._registry
         )
         self._feedback = Counter("petool_feedback", "Feedback received.", ["rating"], registry=self._registry)
         self.tools = Gauge("petool_catalogue_tools", "Active tools in this replica's index.", registry=self._registry)
@@ -49,11 +64,20 @@ class Metrics:
         self._requests.labels(method, route, status).inc()
         self._latency.labels(method, route).observe(seconds)
 
-    def tool_call(self, degraded_reason: str | None, setting: str, timings: Mapping[str, float]) -> None:
-        """`timings` in milliseconds by stage."""
-        self._calls.labels(degraded_reason or "", setting).inc()
-        for stage, milliseconds in timings.items():
+    def tool_call(self, decision: Decision) -> None:
+        self._calls.labels(
+            decision.degraded_reason or "",
+            decision.history_setting.value,
+            decision.decided_by,
+            decision.adapter or "",
+        ).inc()
+        for stage, milliseconds in decision.timings.items():
             self._stages.labels(stage).observe(milliseconds / 1000)
+        for kind in ("prompt", "cached", "completion"):
+            if tokens := decision.usage.get(f"{kind}_tokens"):
+                self._tokens.labels(kind).inc(tokens)
+        for problem in decision.problems:
+            self._problems.labels(problem.kind).inc()
 
     def feedback(self, rating: str) -> None:
         self._feedback.labels(rating).inc()

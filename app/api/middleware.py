@@ -7,6 +7,7 @@ import uuid
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.logs import log
@@ -64,6 +65,12 @@ class RequestContext:
             status=status,
             milliseconds=round(seconds * 1000, 2),
         )
+
+
+async def disconnected(request: Request) -> None:
+    """Returns when the client has closed the connection; to be asked once the body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _declared_length(headers: Headers) -> int:

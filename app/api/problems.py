@@ -19,6 +19,7 @@ _TITLES = {
     404: ("not-found", "Not found"),
     405: ("method-not-allowed", "Method not allowed"),
     413: ("body-too-large", "Request body too large"),
+    502: ("invalid-answer", "The model's answer is not a valid call"),
     415: ("unsupported-media-type", "Unsupported media type"),
 }
 _SHOWN_ERRORS = 20

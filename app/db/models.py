@@ -131,15 +131,19 @@ class DecisionRow(Base):
     tool_name: Mapped[str]
     parameters: Mapped[dict[str, Any]]
     candidates: Mapped[list[Any]]
-    """[[tool name, score, relevance, preference], …], best first."""
+    """[[tool name, score, relevance, preference, probability], …], best first by score."""
     evidence: Mapped[list[Any]]
     """[[interaction id, effect, reason], …]."""
     inline_tools: Mapped[list[Any] | None]
     """Documents of the tools that came with the call."""
     degraded_reason: Mapped[str | None]
+    decided_by: Mapped[str] = mapped_column(server_default=text("'ranker'"))
+    engine: Mapped[str | None]
     adapter: Mapped[str | None]
     catalogue_revision: Mapped[int] = mapped_column(BigInteger)
     raw_output: Mapped[str | None]
+    problems: Mapped[list[Any] | None]
+    """[[error type, parameter or null, reason], …] of the model's answer."""
     usage: Mapped[dict[str, Any]]
     timings: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]

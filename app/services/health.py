@@ -2,11 +2,13 @@
 
 from app.db.database import Database
 from app.errors import Unavailable
+from app.inference.engine import Engine
 from app.services.live_catalogue import LiveCatalogue
 
 
 class HealthService:
-    def __init__(self, database: Database, live: LiveCatalogue) -> None:
+    def __init__(self, database: Database, live: LiveCatalogue, engine: Engine | None) -> None:
+        self._engine = engine
         self._database = database
         self._live = live
 
@@ -18,6 +20,12 @@ class HealthService:
         if revision == 0 and stored > 0:
             raise Unavailable("The tool index is still being built.", retry_after=2)
         return tools, revision
+
+    async def engine(self) -> str:
+        """ready, unavailable, or none where none is configured. Without one the service answers all the same."""
+        if self._engine is None:
+            return "none"
+        return "ready" if await self._engine.ready() else "unavailable"
 
     def index(self) -> tuple[int, int]:
         """Tools in this replica's index, and its revision."""

@@ -1,33 +1,26 @@
 """The main job: of the tools that can do what the instruction asks, the one this user would want."""
 
 import asyncio
-import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from app.calling.extraction import extract_parameters
 from app.catalogue.parse import parse
 from app.db.database import Database
-from app.domain import Candidate, Decision, Evidence, HistorySetting, Tool, ToolCall, ToolSource
-from app.errors import EmptyCatalogue, InvalidRequest, ModelUnavailable, UnknownTools
+from app.domain import Decision, DecisionRule, HistorySetting, Tool, ToolCall, ToolSource
+from app.errors import EmptyCatalogue, InvalidRequest, UnknownTools
 from app.retrieval.batching import BatchingEmbedder
 from app.retrieval.functionality import functional_fit
 from app.retrieval.intents import intents
-from app.retrieval.preferences import PreferenceRanker, Profile
-from app.retrieval.retriever import CatalogueSnapshot, Retrieved
+from app.retrieval.preferences import PreferenceRanker
+from app.retrieval.retriever import CatalogueSnapshot
+from app.services.deciding import Decider, Question, Ranked
 from app.services.live_catalogue import LiveCatalogue, ToolEncoder
 from app.services.profiles import ProfileService, UserProfile
-
-NO_ENGINE = "no_engine"
-DEGRADED = {
-    NO_ENGINE: "No language model is configured: the preference ranker chose the tool, and the parameters are those "
-    "that could be read from the instruction.",
-}
-_RETRY_AFTER_SECONDS = 30
+from app.services.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -41,22 +34,12 @@ class CallRequest:
     n_candidates: int = 10
     allow_degraded: bool = True
     dry_run: bool = False
-
-
-class Stopwatch:
-    """Milliseconds between one `lap` and the next."""
-
-    def __init__(self) -> None:
-        self._started = self._last = time.perf_counter()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = round((now - self._last) * 1000, 3)
-        self._last = now
-
-    def total(self) -> dict[str, float]:
-        return self.laps | {"total": round((time.perf_counter() - self._started) * 1000, 3)}
+    decision: DecisionRule | None = None
+    """Who chooses the tool; None: as configured."""
+    timeout: float | None = None
+    """Seconds the model may take; None, and no more than: as configured."""
+    abandoned: Callable[[], Awaitable[object]] | None = None
+    """Returns once nobody waits for the answer any more; what the model does for it is stopped then."""
 
 
 class ToolCallService:
@@ -68,6 +51,7 @@ class ToolCallService:
         embedder: BatchingEmbedder,
         encoder: ToolEncoder,
         ranker: PreferenceRanker,
+        decider: Decider,
         *,
         retrieval_width: int,
         max_instruction_characters: int,
@@ -78,15 +62,17 @@ class ToolCallService:
         self._embedder = embedder
         self._encoder = encoder
         self._ranker = ranker
+        self._decider = decider
         self._retrieval_width = retrieval_width
         self._max_instruction_characters = max_instruction_characters
 
     async def call(self, request: CallRequest) -> Decision:
         """The decision, stored unless `dry_run`.
 
-        Raises `InvalidRequest`, `UnknownTools`, `EmptyCatalogue`; `ModelUnavailable` if only a model may answer.
+        Raises `InvalidRequest`, `UnknownTools`, `EmptyCatalogue`, `PromptTooLong`, `CallerGone`; where only a model's
+        valid answer will do, also `ModelUnavailable`, `EngineError`, `InvalidAnswer`.
         """
-        self._check(request)
+        question = self._checked(request)
         watch = Stopwatch()
         snapshot, inline = await self._tools(request)
         user = await self._profiles.get(request.user_id, request.history_setting, self._live.snapshot)
@@ -95,28 +81,34 @@ class ToolCallService:
         watch.lap("embed")
         found = snapshot.search(request.instruction, vectors, max(self._retrieval_width, request.n_candidates))
         watch.lap("retrieve")
-        candidates, evidence = self._rank(found, snapshot, user.profile, request.n_candidates)
+        tools, relevances = [item.tool for item in found], functional_fit(found)
+        attributes = snapshot.vectors[[item.row for item in found]]
+        candidates = self._ranker.rank(relevances, tools, attributes, user.profile)[: request.n_candidates]
+        rows = [snapshot.rows[candidate.tool.name] for candidate in candidates]
         watch.lap("rank")
-        chosen = candidates[0].tool
-        extraction = extract_parameters(request.instruction, chosen, now=datetime.now(UTC))
-        watch.lap("parameters")
+        outcome = await self._decider.decide(question, Ranked(candidates, snapshot.vectors[rows], user.profile), watch)
+        chosen = tools.index(outcome.tool)
         decision = Decision(
             call_id=uuid4(),
             user_id=request.user_id,
             instruction=request.instruction,
             history_setting=user.profile.setting,
-            tool_call=ToolCall(chosen.name, extraction.parameters),
-            candidates=tuple(candidates),
-            evidence=tuple(evidence),
+            tool_call=ToolCall(outcome.tool.name, outcome.parameters),
+            candidates=outcome.candidates,
+            evidence=tuple(self._ranker.evidence(chosen, relevances, tools, attributes, user.profile)),
             created_at=datetime.now(UTC),
-            degraded_reason=NO_ENGINE,
+            degraded_reason=outcome.degraded_reason,
+            decided_by=outcome.decided_by,
+            engine=outcome.engine,
+            adapter=outcome.adapter,
+            raw_output=outcome.raw_output,
+            problems=outcome.problems,
             catalogue_revision=snapshot.revision,
-            missing_parameters=extraction.missing,
+            missing_parameters=outcome.missing,
             usage={
                 "history_interactions": len(user.profile.interactions),
                 "retrieved_tools": len(found),
-                "prompt_tokens": 0,
-                "completion_tokens": 0,
+                **outcome.usage,
             },
             timings=watch.total(),
         )
@@ -126,7 +118,7 @@ class ToolCallService:
         # What is stored lacks the time it took to store it.
         return replace(decision, timings=watch.total())
 
-    def _check(self, request: CallRequest) -> None:
+    def _checked(self, request: CallRequest) -> Question:
         if _is_blank(request.instruction):
             raise InvalidRequest("The instruction is empty; say what the user asks for.")
         if len(request.instruction) > self._max_instruction_characters:
@@ -134,11 +126,11 @@ class ToolCallService:
                 f"The instruction has {len(request.instruction)} characters; at most "
                 f"{self._max_instruction_characters} are taken. Shorten it; long texts belong into a file or a URL."
             )
-        if not request.allow_degraded:
-            raise ModelUnavailable(
-                "No language model can answer now, and allow_degraded is false.",
-                retry_after=_RETRY_AFTER_SECONDS,
-            )
+        question = Question(
+            request.instruction, request.decision, request.timeout, request.allow_degraded, request.abandoned
+        )
+        self._decider.check(question)
+        return question
 
     async def _tools(self, request: CallRequest) -> tuple[CatalogueSnapshot, list[Tool]]:
         """Where to search, and the tools that came with the request."""
@@ -160,16 +152,6 @@ class ToolCallService:
                 )
             return snapshot.only(names), []
         return snapshot, []
-
-    def _rank(
-        self, found: Sequence[Retrieved], snapshot: CatalogueSnapshot, profile: Profile, n_candidates: int
-    ) -> tuple[list[Candidate], list[Evidence]]:
-        tools = [item.tool for item in found]
-        relevances = functional_fit(found)
-        attributes = snapshot.vectors[[item.row for item in found]]
-        candidates = self._ranker.rank(relevances, tools, attributes, profile)[:n_candidates]
-        chosen = tools.index(candidates[0].tool)
-        return candidates, self._ranker.evidence(chosen, relevances, tools, attributes, profile)
 
     async def _record(self, user: UserProfile, decision: Decision, inline: Sequence[Tool]) -> None:
         row = user.row

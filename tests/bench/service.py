@@ -2,7 +2,8 @@
 
 A service process of its own (`petool serve`, embedded PostgreSQL), the real tool documents (1,867 where
 `../shared` is present, else the demo catalogue), users with histories of 200 interactions, and a client process that
-keeps 1, 8 and 32 connections busy. Two rows each, in one run:
+keeps 1, 8 and 32 connections busy. The engine is the scripted one, which answers at once: what is measured is the
+service's own share, prompt, schema and reading of the answer included (`--engine none`: without them). Two rows each:
 
 - `new`: every instruction is one that the service has not seen, so each is embedded;
 - `repeated`: instructions come again (their embeddings are kept), as from front ends with many users.
@@ -35,6 +36,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from app.demo.tour import catalogue
+from tests.tiny_model import tiny_tokenizer
 
 SHARED = Path(os.environ.get("PETOOL_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "rapidapi"
 USERS, HISTORY = 20, 200
@@ -49,7 +51,8 @@ class Measured:
 
 
 @contextmanager
-def service() -> Iterator[str]:
+def service(**settings: str) -> Iterator[str]:
+    """A service process with these settings; its URL."""
     with tempfile.TemporaryDirectory() as directory:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -59,6 +62,7 @@ def service() -> Iterator[str]:
             "PETOOL_DEMO_MODE": "true",
             "PETOOL_PORT": str(port),
             "PETOOL_LOG_LEVEL": "WARNING",
+            **{f"PETOOL_{name.upper()}": value for name, value in settings.items()},
         }
         process = subprocess.Popen([sys.executable, "-m", "app", "serve"], env=environment)
         url = f"http://127.0.0.1:{port}"
@@ -161,18 +165,27 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+def _engine_settings(engine: str, model: Path) -> dict[str, str]:
+    if engine == "none":
+        return {}
+    tiny_tokenizer(model, vocabulary=8000)
+    return {"engine": engine, "model": str(model)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--engine", choices=["scripted", "none"], default="scripted")
+    arguments = parser.parse_args()
+    seconds, engine = arguments.seconds, arguments.engine
     documents, instructions = documents_and_instructions()
     console = Console()
     table = Table(
         "instructions", "connections", "requests/s", "p50 ms", "p95 ms", "p99 ms", "errors",
-        title=f"{len(documents)} tools, {USERS} users with {HISTORY} interactions each, {os.cpu_count()} cores",
+        title=f"{len(documents)} tools, {USERS} users with {HISTORY} interactions, engine: {engine}",
     )  # fmt: skip
     stages = Table("instructions", "connections", "stage", "p50 ms", "p99 ms", title="the service's own time")
-    with service() as url:
+    with tempfile.TemporaryDirectory() as model, service(**_engine_settings(engine, Path(model))) as url:
         with httpx.Client(base_url=url, timeout=600) as client:
             load(client, documents, instructions)
         new, again = fresh(instructions), itertools.cycle(instructions)

@@ -1,4 +1,5 @@
 from fastapi import APIRouter, Response
+from pydantic import Field
 
 from app.api.problems import responses
 from app.api.schemas.common import Model
@@ -14,6 +15,7 @@ class Health(Model):
 class Readiness(Health):
     tools: int
     catalogue_revision: int
+    engine: str = Field(description="The language model's: ready, unavailable (calls are degraded) or none.")
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -24,7 +26,8 @@ async def healthz() -> Health:
 @router.get("/readyz", summary="Can it answer?", responses=responses(503))
 async def readyz(services: ServicesDep) -> Readiness:
     tools, revision = await services.health.check()
-    return Readiness(status="ready", tools=tools, catalogue_revision=revision)
+    engine = await services.health.engine()
+    return Readiness(status="ready", tools=tools, catalogue_revision=revision, engine=engine)
 
 
 @router.get(
@@ -37,4 +40,5 @@ async def metrics(services: ServicesDep) -> Response:
     tools, revision = services.health.index()
     services.metrics.tools.set(tools)
     services.metrics.revision.set(revision)
+    services.metrics.engine_ready.set(await services.health.engine() == "ready")
     return Response(services.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

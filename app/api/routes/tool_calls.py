@@ -1,12 +1,15 @@
 import json
+from collections.abc import Mapping
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from app.api.auth import Client
 from app.api.idempotency import IdempotentRoute
+from app.api.middleware import disconnected
 from app.api.problems import responses
 from app.api.schemas.common import ToolCallModel, UserId
 from app.api.schemas.tool_calls import (
+    AnswerProblemModel,
     CandidateModel,
     DegradedModel,
     EvidenceModel,
@@ -14,14 +17,16 @@ from app.api.schemas.tool_calls import (
     FeedbackResponse,
     OpenAIFunction,
     OpenAIToolCall,
+    PromptUsageModel,
     ToolCallRequest,
     ToolCallResponse,
     UsageModel,
 )
 from app.api.state import ServicesDep
 from app.catalogue.openai import openai_name
-from app.domain import Decision, ToolCall
-from app.services.tool_calls import DEGRADED, CallRequest
+from app.domain import Decision, Json, ToolCall
+from app.services.deciding import DEGRADED
+from app.services.tool_calls import CallRequest
 
 router = APIRouter(tags=["tool calls"], route_class=IdempotentRoute, dependencies=[Client])
 
@@ -29,9 +34,11 @@ router = APIRouter(tags=["tool calls"], route_class=IdempotentRoute, dependencie
 @router.post(
     "/users/{user_id}/tool-call",
     summary="The one call this user would want",
-    responses=responses(400, 401, 409, 413, 415, 422, 429, 503),
+    responses=responses(400, 401, 409, 413, 415, 422, 429, 502, 503),
 )
-async def tool_call(user_id: UserId, request: ToolCallRequest, services: ServicesDep) -> ToolCallResponse:
+async def tool_call(
+    user_id: UserId, request: ToolCallRequest, services: ServicesDep, http: Request
+) -> ToolCallResponse:
     """Of the tools that can do what the instruction asks, the one that fits the user's history, parameters filled."""
     decision = await services.tool_calls.call(
         CallRequest(
@@ -43,9 +50,12 @@ async def tool_call(user_id: UserId, request: ToolCallRequest, services: Service
             n_candidates=request.n_candidates,
             allow_degraded=request.allow_degraded,
             dry_run=request.dry_run,
+            decision=request.decision,
+            timeout=request.timeout_seconds,
+            abandoned=lambda: disconnected(http),
         )
     )
-    services.metrics.tool_call(decision.degraded_reason, decision.history_setting.value, decision.timings)
+    services.metrics.tool_call(decision)
     return _response(decision, request.dry_run)
 
 
@@ -81,7 +91,7 @@ def _response(decision: Decision, dry_run: bool) -> ToolCallResponse:
                 score=round(candidate.score, 4),
                 relevance=round(candidate.relevance, 4),
                 preference=round(candidate.preference, 4),
-                probability=None,
+                probability=round(candidate.probability, 4) if candidate.probability is not None else None,
             )
             for candidate in decision.candidates
         ],
@@ -98,13 +108,26 @@ def _response(decision: Decision, dry_run: bool) -> ToolCallResponse:
             for item in decision.evidence
         ],
         history_setting=decision.history_setting,
-        usage=UsageModel.model_construct(**decision.usage),
+        decided_by=decision.decided_by,
+        engine=decision.engine,
+        model=decision.adapter,
+        problems=[
+            AnswerProblemModel.model_construct(kind=item.kind, parameter=item.parameter, reason=item.reason)
+            for item in decision.problems
+        ],
+        usage=_usage(decision.usage),
         timings=dict(decision.timings),
         degraded=decision.degraded_reason is not None,
         degraded_reason=_degraded(decision.degraded_reason),
         dry_run=dry_run,
         created_at=decision.created_at,
     )
+
+
+def _usage(usage: Mapping[str, Json]) -> UsageModel:
+    prompt = usage.get("prompt")
+    parts = PromptUsageModel.model_construct(**prompt) if prompt is not None else None
+    return UsageModel.model_construct(**{**usage, "prompt": parts})
 
 
 def _call(call: ToolCall) -> ToolCallModel:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,7 @@ class StoredDecision:
     created_at: datetime
 
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # Made once: putting a statement together takes longer than PostgreSQL needs to carry it out.
 _ADD = insert(DecisionRow)
 
@@ -45,13 +47,18 @@ class DecisionRepository:
             "tool_name": decision.tool_call.tool_name,
             "parameters": dict(decision.tool_call.parameters),
             "candidates": [
-                [c.tool.name, round(c.score, 5), round(c.relevance, 5), round(c.preference, 5)]
+                [c.tool.name, round(c.score, 5), round(c.relevance, 5), round(c.preference, 5), c.probability]
                 for c in decision.candidates
             ],
             "evidence": [[e.interaction.id, round(e.effect, 5), e.reason] for e in decision.evidence],
             "inline_tools": [tool_to_json(tool) for tool in inline_tools] if inline_tools else None,
             "degraded_reason": decision.degraded_reason,
+            "decided_by": decision.decided_by,
+            "engine": decision.engine,
             "adapter": decision.adapter,
+            # PostgreSQL's text has no NUL and no half surrogates; a model may write both.
+            "raw_output": _UNSTORABLE.sub("\ufffd", decision.raw_output) if decision.raw_output is not None else None,
+            "problems": [[p.kind, p.parameter, p.reason] for p in decision.problems] or None,
             "catalogue_revision": decision.catalogue_revision,
             "usage": dict(decision.usage),
             "timings": dict(decision.timings),
@@ -121,7 +128,8 @@ def _exported(row: Any) -> dict[str, Json]:
         "history_setting": row["history_setting"],
         "tool_call": {"tool_name": row["tool_name"], "parameters": row["parameters"]},
         "candidates": [
-            dict(zip(("tool_name", "score", "relevance", "preference"), candidate, strict=True))
+            # Those of older versions have no probability.
+            dict(zip(("tool_name", "score", "relevance", "preference", "probability"), candidate, strict=False))
             for candidate in row["candidates"]
         ],
         "evidence": [
@@ -132,9 +140,12 @@ def _exported(row: Any) -> dict[str, Json]:
             for key in (
                 "inline_tools",
                 "degraded_reason",
+                "decided_by",
+                "engine",
                 "adapter",
                 "catalogue_revision",
                 "raw_output",
+                "problems",
                 "usage",
                 "timings",
                 "created_at",

@@ -1,0 +1,45 @@
+"""Names and texts as both grammar libraries, JSON and PostgreSQL can hold them."""
+
+import hashlib
+import re
+
+from app.domain import Json
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_REFUSED = frozenset({"patternProperties"})
+"""Names that vLLM takes for a keyword which its guidance backend does not know, wherever in a schema they stand."""
+_DIGITS = 12
+
+
+def is_unicode(name: str) -> bool:
+    """Whether UTF-8 can write it: no half of a surrogate pair; and vLLM takes it for a name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return name not in _REFUSED
+
+
+def alias(name: str) -> str:
+    """The name that stands for a tool or parameter in the prompt, the schema and the answer.
+
+    The name itself, whatever characters it has, except where no grammar can write it (half of a surrogate pair, a
+    keyword that vLLM refuses): then its readable part (`[a-zA-Z0-9_-]`, at most 64 characters) and 12 hexadecimal
+    digits of its SHA-256. The way back is to compare with the aliases of the names at hand.
+    """
+    if is_unicode(name):
+        return name
+    digits = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+    readable = re.sub("[^a-zA-Z0-9-]+", "_", name).strip("_")[: 64 - _DIGITS - 1]
+    return f"{readable}_{digits}" if readable else f"name_{digits}"
+
+
+def storable(value: Json) -> Json:
+    """The value with U+FFFD for what neither UTF-8 nor PostgreSQL can hold: half surrogate pairs and NUL."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [storable(each) for each in value]
+    if isinstance(value, dict):
+        return {storable(key): storable(each) for key, each in value.items()}
+    return value

@@ -1,0 +1,52 @@
+"""JSON Schemas compiled to grammars, which say what token may come next."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cachetools import LRUCache
+from llguidance import LLMatcher, LLParserLimits
+from llguidance.hf import from_tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from app.domain import Json
+from app.errors import EngineRefused, SetupError
+
+_OPTIONS: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""One way to write each value, that of `json.dumps`: what the model saw in training, and more tokens are forced."""
+_KEPT = 256
+_SHOWN = 300
+
+
+class Grammars:
+    """Compiled schemas, the recent ones kept. Not safe for use by two threads at once."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, vocabulary: int, eos: frozenset[int]) -> None:
+        """`vocabulary` is the model's, which may be larger than the tokenizer's. Raises SetupError."""
+        try:
+            self._tokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(eos) or None)
+        except ValueError as error:
+            raise SetupError(f"the model's tokenizer cannot be used with a schema: {str(error)[:_SHOWN]}") from error
+        self._limits = LLParserLimits(verbose_errors=False)
+        self._compiled: LRUCache[str, LLMatcher] = LRUCache(_KEPT)
+
+    def matcher(self, schema: Mapping[str, Json]) -> LLMatcher:
+        """A matcher at its start, for one answer. Raises EngineRefused for a schema that cannot be enforced."""
+        try:
+            text = json.dumps(dict(schema))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise EngineRefused(f"The schema is not JSON: {str(error)[:_SHOWN]}") from error
+        compiled = self._compiled.get(text)
+        if compiled is None:
+            compiled = self._compiled[text] = self._compile(text)
+        return compiled.deep_copy()
+
+    def _compile(self, schema: str) -> LLMatcher:
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
+        except ValueError as error:
+            raise EngineRefused(f"The schema cannot be enforced: {str(error)[:_SHOWN]}") from error
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
+        if matcher.is_error():
+            raise EngineRefused(f"The schema cannot be enforced: {matcher.get_error()[:_SHOWN]}")
+        return matcher

@@ -1,0 +1,203 @@
+"""The `vllm` engine: a vLLM server, over HTTP."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Final
+
+import httpx
+
+from app.errors import EngineDown, EngineTimeout, SetupError
+from app.inference import vllm_wire
+from app.inference.breaker import Breaker
+from app.inference.engine import Generation, GenerationRequest
+from app.inference.gate import Gate
+
+_KEEPALIVE_SECONDS: Final = 4.0
+"""Below the 5 s after which vLLM closes an idle connection: not reused just as the server lets go of it."""
+_BACKOFF_SECONDS: Final = (0.02, 0.1)
+_CALM: Final = 10
+"""Probes are this much rarer while all is well."""
+_PATIENCE: Final = 5
+"""Times `probe_seconds`: a server that does not say how it is for so long is down."""
+
+
+class VllmEngine:
+    """Asks a vLLM server's `/v1/completions` with token ids, so that no text becomes a special token.
+
+    The server needs `--structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'` (without
+    it a weak model writes white space until `max_tokens`), for adapters `--enable-lora`, and for `cached_tokens` other
+    than 0 `--enable-prefix-caching --enable-prompt-tokens-details`. `label_logprobs` are those *under the schema*:
+    the grammar's masked tokens have -9999, and the rest add up to one.
+
+    A request is tried twice where the connection fails or a gateway answers; generation has no side effects.
+    After a connection failure all requests fail at once (`EngineDown`) until the server answers `/health`, which
+    `watch` asks every `probe_seconds`; without `watch` one request is let through every `probe_seconds`.
+
+    url: http(s)://host:port, with a path where vLLM is behind one; SetupError for anything else.
+    max_concurrency, max_waiting: requests at the server, and requests that wait here for one of those to end;
+    `EngineOverloaded` beyond. Waiting counts against a request's `timeout`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        base_model: str,
+        api_key: str | None = None,
+        max_concurrency: int = 64,
+        max_waiting: int = 128,
+        connect_timeout: float = 2.0,
+        probe_seconds: float = 1.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        base = _checked_url(url)
+        self._completions = f"{base}/v1/completions"
+        self._health = f"{base}/health"
+        self._base_model = base_model
+        self._probe_seconds = probe_seconds
+        self._gate = Gate(max_concurrency, max_waiting)
+        self._breaker = Breaker(probe_seconds)
+        self._closed = False
+        self._client = httpx.AsyncClient(
+            headers=_headers(api_key),
+            # Only connecting has a limit of its own: all else is the request's.
+            timeout=httpx.Timeout(None, connect=connect_timeout),
+            transport=transport or _transport(),
+            trust_env=False,
+        )
+
+    @property
+    def name(self) -> str:
+        return "vllm"
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        body = vllm_wire.request_body(request, request.adapter or self._base_model)
+        try:
+            async with asyncio.timeout(request.timeout):
+                ticket = self._enter()
+                async with self._gate:
+                    response = await self._send(body, ticket)
+        except TimeoutError:
+            # A server that hangs fails no connection: have it asked how it is.
+            self._breaker.suspected.set()
+            raise EngineTimeout(f"The model did not answer within {request.timeout:g} s.") from None
+        if response.status_code == 200:
+            return vllm_wire.generation(response.content, request.labels)
+        if response.status_code >= 500:
+            self._breaker.suspected.set()
+        raise vllm_wire.error_of(response.status_code, response.headers.get("Retry-After"), response.content)
+
+    async def ready(self) -> bool:
+        if self._closed or self._gate.full:
+            return False
+        if self._breaker.watched and self._breaker.known:
+            return not self._breaker.down
+        return await self._is_alive(self._probe_seconds)
+
+    async def watch(self) -> None:
+        """Runs until it is cancelled or the engine closed."""
+        breaker = self._breaker
+        breaker.watched = True
+        try:
+            while not self._closed:
+                breaker.suspected.clear()
+                if not await self._is_alive(_PATIENCE * self._probe_seconds) and not breaker.down:
+                    breaker.failed()
+                    breaker.suspected.clear()
+                await self._pause()
+        finally:
+            breaker.watched = False
+
+    async def close(self) -> None:
+        """Requests that are under way end with `EngineDown`."""
+        self._closed = True
+        self._breaker.suspected.set()
+        await self._client.aclose()
+
+    def _enter(self) -> int:
+        if self._closed:
+            raise EngineDown("The engine is closed.")
+        return self._breaker.enter()
+
+    async def _send(self, body: bytes, ticket: int) -> httpx.Response:
+        """Raises `EngineDown` where no answer came in two tries."""
+        for is_last in (False, True):
+            if self._closed:
+                raise EngineDown("The engine was closed.")
+            self._breaker.check(ticket)
+            try:
+                response = await self._client.post(self._completions, content=body)
+            except httpx.RequestError as error:
+                if self._closed:
+                    raise EngineDown("The engine was closed.") from error
+                if is_last:
+                    self._breaker.failed()
+                    raise self._breaker.error(type(error).__name__) from error
+            else:
+                if not _is_passing(response):
+                    self._breaker.answered()
+                    return response
+                if is_last:
+                    self._breaker.failed()
+                    return response
+            await asyncio.sleep(random.uniform(*_BACKOFF_SECONDS))  # noqa: S311 (to spread the load)
+        raise AssertionError("the last try returns or raises")
+
+    async def _is_alive(self, seconds: float) -> bool:
+        """Whether `/health` says so; then the breaker closes."""
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._client.get(self._health)
+        except (TimeoutError, httpx.RequestError):
+            return False
+        if response.status_code >= 500:
+            return False
+        self._breaker.answered()
+        return True
+
+    async def _pause(self) -> None:
+        """Until the next probe is due."""
+        breaker = self._breaker
+        if breaker.down:
+            # What is suspected now is known already.
+            await asyncio.sleep(self._probe_seconds)
+            return
+        try:
+            async with asyncio.timeout(_CALM * self._probe_seconds):
+                await breaker.suspected.wait()
+        except TimeoutError:
+            pass
+
+
+def _is_passing(response: httpx.Response) -> bool:
+    """Whether the server may do better in a moment."""
+    status = response.status_code
+    return status in vllm_wire.GATEWAY_STATUSES and not vllm_wire.is_overload(
+        status, response.headers.get("Retry-After"), response.content
+    )
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise SetupError(f"The engine's URL {url!r} is none: {error}") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
+        raise SetupError(f"The engine's URL {url!r} must be http://host:port or https://host:port.")
+    return str(parsed).rstrip("/")
+
+
+def _headers(api_key: str | None) -> Mapping[str, str]:
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "petool"}
+    if api_key:
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise SetupError("The engine's API key holds characters that an HTTP header cannot.")
+        headers["Authorization"] = f"Bearer {api_key}"
+    return headers
+
+
+def _transport() -> httpx.AsyncHTTPTransport:
+    # How many connections there are is up to the gate.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_SECONDS)
+    return httpx.AsyncHTTPTransport(limits=limits)

@@ -1,0 +1,244 @@
+"""Instruction, history and candidates to one prompt that keeps its budget (paper, section 5.1: 4,000 tokens)."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+
+from app.domain import Candidate, HistorySetting, Interaction, Json
+from app.errors import PromptTooLong, SetupError
+from app.prompting.assembly import APPLIED, Assembly, Content, Part
+from app.prompting.documents import Detail, DocumentWriter
+from app.prompting.formats import Listing, PromptFormat
+from app.prompting.history import Histories, History, InteractionWriter
+from app.prompting.segments import NOTHING, Segment, SegmentEncoder
+from app.prompting.text import json_text, without_surrogates
+from app.prompting.tokenizer import PromptTokenizer
+
+BUDGET = 4_000
+_LONGEST_INTERACTION = 8
+"""One interaction has at most this fraction of the budget."""
+_MEMORY = 64 * 1024 * 1024
+"""Bytes of encoded texts that are kept."""
+_CHARACTERS_A_TOKEN = 50
+"""More is an unusual text: the instruction's length is then known without encoding all of it."""
+
+
+@dataclass(frozen=True)
+class PromptUsage:
+    """Tokens by part; the five parts add up to `total`, which is never above `budget`."""
+
+    total: int
+    template: int
+    """The chat template's own."""
+    format: int
+    """Task, output format and headings."""
+    history: int
+    candidates: int
+    instruction: int
+    history_kept: int
+    """Interactions in the prompt."""
+    history_dropped: int
+    documents: Detail
+    budget: int
+
+    def as_json(self) -> dict[str, Json]:
+        return {**asdict(self), "documents": self.documents.value}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    token_ids: tuple[int, ...]
+    """Chat template included; what follows them is the answer."""
+    messages: tuple[dict[str, str], ...]
+    """The same as `role` and `content`, for chat endpoints. Only of `token_ids` it is certain that no data became a
+    special token: what a server makes of these texts is its own."""
+    labels: tuple[str, ...]
+    """Of the candidates, in their order; empty in formats without."""
+    label_ids: tuple[int, ...]
+    usage: PromptUsage
+    stable_tokens: int
+    """So many tokens from the start stay as they are while the user's history only grows and all of it fits."""
+
+
+def prompt_order(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """By a hash of the name: gives away no rank, does not depend on the instruction, and is always the same."""
+    return sorted(candidates, key=lambda candidate: (_hash(candidate.tool.name), candidate.tool.name))
+
+
+@dataclass(frozen=True)
+class _Request:
+    instruction: Segment
+    setting: HistorySetting
+    history: History
+    candidates: Sequence[Candidate]
+    relevance: Sequence[float] | None
+
+
+class PromptBuilder:
+    """Safe to use from many threads at once. The same state gives the same prompt, in every process."""
+
+    def __init__(self, tokenizer: PromptTokenizer, format: PromptFormat, budget: int = BUDGET) -> None:  # noqa: A002
+        """`budget`: the most tokens a prompt may have. SetupError if the format alone has as many."""
+        self.format = format
+        self.budget = budget
+        self._tokenizer = tokenizer
+        self._encoder = SegmentEncoder(tokenizer, _MEMORY)
+        self._assembly = Assembly(tokenizer, self._encoder, format)
+        self._documents = DocumentWriter(self._encoder, format)
+        writer = InteractionWriter(self._encoder, format, budget // _LONGEST_INTERACTION)
+        self._histories = Histories(writer, self._assembly.between.tokens)
+        self._fixed = {(each, shown): self._fixed_tokens(each, shown) for each in APPLIED for shown in (False, True)}
+        most = max(self._fixed.values())
+        if most >= budget:
+            raise SetupError(
+                f"The prompt format {format.name} alone has {most} tokens with this model's tokenizer, and the budget "
+                f"is {budget}: raise it, or use a shorter format."
+            )
+
+    def prepare(self, setting: HistorySetting, interactions: Sequence[Interaction]) -> None:
+        """Writes and encodes what `build` will need of this history; a thread may do it beforehand."""
+        if setting is not HistorySetting.NONE:
+            self._histories.of(interactions).fits(self.budget)
+
+    def build(
+        self,
+        instruction: str,
+        setting: HistorySetting,
+        interactions: Sequence[Interaction],
+        candidates: Sequence[Candidate],
+        *,
+        relevance: Sequence[float] | None = None,
+    ) -> Prompt:
+        """The prompt for an instruction. `interactions` are oldest first, `candidates` in prompt order.
+
+        Interactions that come as a tuple, the same one at each call of a user, are read only once. `relevance`: of
+        each interaction to the candidates, above 0 if it has any; without it tools, providers and categories tell.
+        Without interactions the prompt is impersonal, whatever the setting.
+
+        Raises PromptTooLong (part `instruction` or `candidates`); ValueError for `AUTO`, for no candidates or more than
+        there are labels, for candidates without hints in a format with hints, and for a `relevance` of other length.
+        """
+        if setting is HistorySetting.AUTO:
+            raise ValueError("`auto` has to be decided before a prompt is built")
+        if setting is HistorySetting.NONE or not interactions:
+            setting, interactions, relevance = HistorySetting.NONE, (), None
+        if relevance is not None and len(relevance) != len(interactions):
+            raise ValueError(f"{len(relevance)} relevances for {len(interactions)} interactions")
+        if not candidates:
+            raise ValueError("a prompt needs at least one candidate")
+        asked = self._instruction(instruction, setting)
+        request = _Request(asked, setting, self._histories.of(interactions), candidates, relevance)
+        return self._prompt(request, *self._choose(request))
+
+    def _instruction(self, instruction: str, setting: HistorySetting) -> Segment:
+        plain = self.format.listing is Listing.ARRAY
+        text = without_surrogates(instruction) if plain else json_text(instruction)
+        room = self.budget - self._fixed[setting, False]
+        start = text[: _CHARACTERS_A_TOKEN * self.budget]
+        segment = self._encoder.one(start)
+        if segment.tokens <= room and start != text:
+            segment = self._encoder.one(text)
+        if segment.tokens > room:
+            raise PromptTooLong(
+                f"The instruction has {segment.tokens} tokens or more, and there is room for {room}. Shorten it; long "
+                "texts belong into a file or a URL.",
+                part="instruction",
+                tokens=segment.tokens,
+                budget=self.budget,
+            )
+        return segment
+
+    def _choose(self, request: _Request) -> tuple[Detail, Sequence[int]]:
+        """How much of the documents the prompt has, and which interactions."""
+        history = request.history
+        for detail in (Detail.FULL, Detail.WITHOUT_RESPONSES, Detail.SHORT_OPTIONAL, Detail.SHORT):
+            if history.fits(self._room(request, detail, history=len(history) > 0)):
+                return detail, range(len(history))
+        for detail in (Detail.SHORT, Detail.BRIEF, Detail.NAMES):
+            if self._room(request, detail, history=False) >= 0:
+                room = self._room(request, detail, history=True)
+                kept = history.select(room, request.candidates, request.relevance)
+                return (detail if kept else self._most(request)), kept
+        tokens = self._tokens(request, Detail.NAMES)
+        raise PromptTooLong(
+            f"{len(request.candidates)} candidates have {tokens} tokens, without any descriptions, and a prompt of "
+            f"{self.budget} has no room for them: give fewer candidates, or tools with fewer parameters.",
+            part="candidates",
+            tokens=tokens,
+            budget=self.budget,
+        )
+
+    def _most(self, request: _Request) -> Detail:
+        """What there is room for where no interaction is in the way."""
+        return next(detail for detail in Detail if self._room(request, detail, history=False) >= 0)
+
+    def _room(self, request: _Request, detail: Detail, *, history: bool) -> int:
+        """Tokens left for interactions; below 0 where not even the rest fits."""
+        fixed = self._fixed[request.setting, history] + request.instruction.tokens
+        return self.budget - fixed - self._tokens(request, detail)
+
+    def _tokens(self, request: _Request, detail: Detail) -> int:
+        written = self._candidates(request, detail)
+        return sum(segment.tokens for candidate in written for segment in (*candidate, self._assembly.between))
+
+    def _candidates(self, request: _Request, detail: Detail) -> list[list[Segment]]:
+        documents = [[self._documents.segment(candidate.tool, detail)] for candidate in request.candidates]
+        if self.format.labels:
+            labels = self._encoder.many(self._tokenizer.labels(len(documents)))
+            documents = [[label, *document] for label, document in zip(labels, documents, strict=True)]
+        if self.format.hints:
+            hints = self._encoder.many([_hints(candidate, request.setting) for candidate in request.candidates])
+            documents = [[*document, hint] for document, hint in zip(documents, hints, strict=True)]
+        return documents
+
+    def _fixed_tokens(self, setting: HistorySetting, history: bool) -> int:
+        """Of all that is no data, and of the history's heading if it is shown."""
+        empty = Content([] if history else None, [], NOTHING)
+        return sum(segment.tokens for _, segment in chain(*self._assembly.pieces(setting, empty)))
+
+    def _prompt(self, request: _Request, detail: Detail, kept: Sequence[int]) -> Prompt:
+        shown = request.history.segments(kept) if kept else None
+        content = Content(shown, self._candidates(request, detail), request.instruction)
+        system, user = self._assembly.pieces(request.setting, content)
+        ids: list[int] = []
+        counts = dict.fromkeys(Part, 0)
+        ends = dict.fromkeys(Part, 0)
+        for part, segment in chain(system, user):
+            ids.extend(segment.ids)
+            counts[part] += segment.tokens
+            ends[part] = len(ids)
+        assert len(ids) <= self.budget
+        n_labels = len(request.candidates) if self.format.labels else 0
+        return Prompt(
+            token_ids=tuple(ids),
+            messages=self._assembly.messages(system, user),
+            labels=self._tokenizer.labels(n_labels),
+            label_ids=self._tokenizer.label_ids(n_labels),
+            usage=PromptUsage(
+                total=len(ids),
+                template=counts[Part.TEMPLATE],
+                format=counts[Part.FORMAT],
+                history=counts[Part.HISTORY],
+                candidates=counts[Part.CANDIDATES],
+                instruction=counts[Part.INSTRUCTION],
+                history_kept=len(kept),
+                history_dropped=len(request.history) - len(kept),
+                documents=detail,
+                budget=self.budget,
+            ),
+            stable_tokens=ends[Part.HISTORY] or ends[Part.CANDIDATES] - counts[Part.CANDIDATES],
+        )
+
+
+def _hints(candidate: Candidate, setting: HistorySetting) -> str:
+    hints = candidate.hints
+    if hints is None:
+        raise ValueError(f"the prompt's format needs hints, and candidate {candidate.tool.name!r} has none")
+    if setting is HistorySetting.NONE:
+        return f" fit {hints.fit}\n"
+    return f" fit {hints.fit}, liked {hints.liked}, disliked {hints.disliked}\n"
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,178 @@
+"""A user's interactions in the prompt: written once, all of them where they fit, else the ones that tell most."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from threading import Lock
+
+from cachetools import LRUCache
+
+from app.domain import Candidate, Interaction, Json
+from app.prompting.formats import Listing, PromptFormat
+from app.prompting.segments import Segment, SegmentEncoder
+from app.prompting.text import json_text, shortened
+
+_KEPT = 100_000
+"""Interactions of recent histories that are found again by the history itself."""
+_BLOCK = 64
+"""Interactions that are encoded together."""
+_MISSES = 8
+"""So many that are too long for the room left, and a selection looks no further."""
+# Characters, items and levels of an interaction's values, until it is short enough.
+_LIMITS = ((2_000, 32, 6), (400, 12, 3), (100, 6, 2), (24, 3, 1))
+
+
+class InteractionWriter:
+    """Each interaction on its own, whatever comes before or after it: so a history that grows only gets longer."""
+
+    def __init__(self, encoder: SegmentEncoder, format: PromptFormat, longest: int) -> None:  # noqa: A002
+        """`longest`: tokens above which long values are cut; never the tool's name or the rating."""
+        self._encoder = encoder
+        self._format = format
+        self._longest = longest
+
+    def segments(self, interactions: Sequence[Interaction]) -> list[Segment]:
+        written = self._encoder.many([self._text(each, 0) for each in interactions])
+        return [
+            segment if segment.tokens <= self._longest else self._shorter(interaction)
+            for interaction, segment in zip(interactions, written, strict=True)
+        ]
+
+    def _shorter(self, interaction: Interaction) -> Segment:
+        for step in range(1, len(_LIMITS)):
+            segment = self._encoder.one(self._text(interaction, step))
+            if segment.tokens <= self._longest:
+                break
+        return segment
+
+    def _text(self, interaction: Interaction, step: int) -> str:
+        characters, items, depth = _LIMITS[step]
+        call = interaction.tool_call
+        instruction, parameters = (
+            shortened(value, characters=characters, items=items, depth=depth)
+            for value in (interaction.instruction, call.parameters)
+        )
+        rating = {"rating": interaction.rating.value} if interaction.rating is not None else {}
+        asked = {"instruction": instruction}
+        written: dict[str, Json] = {"tool_name": call.tool_name, "parameters": parameters}
+        if self._format.listing is Listing.ARRAY:
+            return json_text(asked | {"tool_call": written} | rating)
+        # The rating comes first: it tells how to read what follows.
+        return json_text(rating | asked | written) + "\n"
+
+
+class History:
+    """One user's interactions, oldest first; each is written when it is first asked for."""
+
+    def __init__(self, interactions: Sequence[Interaction], writer: InteractionWriter, between: int) -> None:
+        """`between`: tokens that stand between two interactions."""
+        self.interactions = interactions
+        self._writer = writer
+        self._between = between
+        self._segments: list[Segment | None] = [None] * len(interactions)
+        self._total: int | None = None
+        self._by_tool: dict[str, list[int]] = defaultdict(list)
+        for position, interaction in enumerate(interactions):
+            self._by_tool[interaction.tool_call.tool_name].append(position)
+
+    def __len__(self) -> int:
+        return len(self.interactions)
+
+    def segments(self, positions: Iterable[int]) -> list[Segment]:
+        wanted = list(positions)
+        missing = [position for position in wanted if self._segments[position] is None]
+        if missing:
+            written = self._writer.segments([self.interactions[position] for position in missing])
+            for position, new in zip(missing, written, strict=True):
+                self._segments[position] = new
+        return [segment for position in wanted if (segment := self._segments[position]) is not None]
+
+    def fits(self, room: int) -> bool:
+        """Whether all interactions have at most `room` tokens. Writes no more of them than it takes to know."""
+        if self._total is None:
+            total = 0
+            for end in range(len(self), 0, -_BLOCK):
+                total += sum(self._cost(segment) for segment in self.segments(range(max(0, end - _BLOCK), end)))
+                if total > room:
+                    return False
+            self._total = total
+        return self._total <= room
+
+    def select(self, room: int, candidates: Sequence[Candidate], relevance: Sequence[float] | None) -> list[int]:
+        """Positions, in time order, of interactions that have at most `room` tokens together.
+
+        Up to half the room goes to those relevant to the candidates, then the most recent have theirs, and what is
+        left goes to relevant ones again. `relevance`: of each interaction, above 0 if it is; without it the same tool,
+        the same provider and the same category count, in this order. Of equals the more recent goes first.
+        """
+        if room <= 0:
+            return []
+        relevant = self._by_likeness(candidates) if relevance is None else _by_number(relevance)
+        chosen: set[int] = set()
+        left = room - self._take(relevant, room // 2, chosen)
+        left -= self._take(range(len(self) - 1, -1, -1), left, chosen)
+        self._take(relevant, left, chosen)
+        return sorted(chosen)
+
+    def _take(self, positions: Sequence[int], room: int, chosen: set[int]) -> int:
+        """Adds to `chosen` what fits, in order; the tokens it has."""
+        taken = misses = 0
+        for start in range(0, len(positions), _BLOCK):
+            block = [position for position in positions[start : start + _BLOCK] if position not in chosen]
+            for position, segment in zip(block, self.segments(block), strict=True):
+                cost = self._cost(segment)
+                if taken + cost <= room:
+                    chosen.add(position)
+                    taken += cost
+                else:
+                    misses += 1
+                if misses == _MISSES:
+                    return taken
+        return taken
+
+    def _by_likeness(self, candidates: Sequence[Candidate]) -> list[int]:
+        tools = [candidate.tool for candidate in candidates]
+        names = {tool.name for tool in tools}
+        providers = tuple(f"{tool.category}.{tool.provider}." for tool in tools if tool.provider)
+        categories = tuple(f"{tool.category}." for tool in tools if tool.category)
+        ranks: tuple[list[int], ...] = ([], [], [])
+        for name, positions in self._by_tool.items():
+            if name in names:
+                ranks[0].extend(positions)
+            elif name.startswith(providers):
+                ranks[1].extend(positions)
+            elif name.startswith(categories):
+                ranks[2].extend(positions)
+        return [position for rank in ranks for position in sorted(rank, reverse=True)]
+
+    def _cost(self, segment: Segment) -> int:
+        return segment.tokens + self._between
+
+
+class Histories:
+    """Recent histories, found again by the very tuple they came in. Safe to use from many threads at once."""
+
+    def __init__(self, writer: InteractionWriter, between: int) -> None:
+        self._writer = writer
+        self._between = between
+        # The history holds its tuple, so that the tuple's id stays its own.
+        self._kept: LRUCache[int, History] = LRUCache(maxsize=_KEPT, getsizeof=lambda history: len(history) + 1)
+        self._lock = Lock()
+
+    def of(self, interactions: Sequence[Interaction]) -> History:
+        """What is no tuple can change, and is read anew each time."""
+        if not isinstance(interactions, tuple):
+            return History(tuple(interactions), self._writer, self._between)
+        with self._lock:
+            kept = self._kept.get(id(interactions))
+        if kept is not None:
+            return kept
+        history = History(interactions, self._writer, self._between)
+        if len(history) < self._kept.maxsize:
+            with self._lock:
+                self._kept[id(interactions)] = history
+        return history
+
+
+def _by_number(relevance: Sequence[float]) -> list[int]:
+    relevant = [position for position, value in enumerate(relevance) if value > 0]
+    return sorted(relevant, key=lambda position: (-relevance[position], -position))

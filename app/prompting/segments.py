@@ -1,0 +1,60 @@
+"""Pieces of a prompt with their tokens, encoded once and kept for the next call."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from cachetools import LRUCache
+
+from app.prompting.tokenizer import PromptTokenizer
+
+_OVERHEAD_BYTES = 400
+"""Of the Python objects around a segment's text and ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    text: str
+    ids: "array[int]"
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
+
+
+NOTHING = Segment("", array("I"))
+
+
+def size(segment: Segment) -> int:
+    """Bytes of memory, roughly."""
+    return _OVERHEAD_BYTES + 4 * len(segment.ids) + len(segment.text) * (1 if segment.text.isascii() else 4)
+
+
+class SegmentEncoder:
+    """Texts to segments. What was encoded is kept up to `memory` bytes, the least recently used goes first.
+
+    Safe to use from many threads at once.
+    """
+
+    def __init__(self, tokenizer: PromptTokenizer, memory: int) -> None:
+        self._tokenizer = tokenizer
+        self._kept: LRUCache[str, Segment] = LRUCache(maxsize=memory, getsizeof=size)
+        self._lock = Lock()
+
+    def one(self, text: str) -> Segment:
+        return self.many([text])[0]
+
+    def many(self, texts: Sequence[str]) -> list[Segment]:
+        with self._lock:
+            found = {text: segment for text in texts if (segment := self._kept.get(text)) is not None}
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        if missing:
+            encoded = self._tokenizer.encode_batch(missing)
+            new = {text: Segment(text, array("I", ids)) for text, ids in zip(missing, encoded, strict=True)}
+            with self._lock:
+                for text, segment in new.items():
+                    if size(segment) <= self._kept.maxsize:
+                        self._kept[text] = segment
+            found |= new
+        return [found[text] for text in texts]

@@ -1,0 +1,203 @@
+"""The language model's part of a tool call: prompt, constrained generation, reading the answer, the choice."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from app.calling.answer_schema import answer_schema
+from app.calling.answers import Answer, read_answer
+from app.calling.fusion import fused, probabilities
+from app.domain import Candidate, DecisionRule, HistorySetting, Interaction, Json, Tool
+from app.errors import CallerGone, EngineTimeout, InvalidAnswer, PromptTooLong
+from app.inference.engine import Engine, Generation, GenerationRequest
+from app.prompting.builder import Prompt, PromptBuilder, prompt_order
+from app.services.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    instruction: str
+    setting: HistorySetting
+    interactions: Sequence[Interaction]
+    """Oldest first."""
+    relevance: Sequence[float] | None
+    """Of each interaction to the candidates."""
+    candidates: Sequence[Candidate]
+    """Best first by the ranker."""
+    rule: DecisionRule
+    timeout: float
+    """Seconds."""
+    abandoned: Callable[[], Awaitable[object]] | None = None
+    """Returns once nobody waits for the answer any more."""
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    answer: Answer | InvalidAnswer
+    candidates: tuple[Candidate, ...]
+    """As asked, with the model's probabilities where the engine tells them; less those the prompt had no room for."""
+    decided_by: DecisionRule
+    model: str
+    """The adapter, or base model, that wrote it."""
+    usage: Mapping[str, Json]
+
+
+class ModelCaller:
+    def __init__(
+        self,
+        engine: Engine,
+        prompts: PromptBuilder,
+        *,
+        adapter: str | None,
+        max_tokens: int,
+        temperature: float,
+        fusion_weight: float,
+    ) -> None:
+        self.engine = engine
+        self._prompts = prompts
+        self._adapter = adapter
+        self._max_tokens = max_tokens
+        self._temperature = temperature
+        self._fusion_weight = fusion_weight
+
+    async def answer(self, request: ModelRequest, watch: Stopwatch) -> ModelAnswer:
+        """Raises `PromptTooLong`, `EngineError`; `CallerGone` if the answer was abandoned."""
+        deadline = time.perf_counter() + request.timeout
+        prompt, ordered = await self._prompt(request)
+        watch.lap("prompt")
+        ask = partial(self._generate, request, prompt, self._adapter, deadline)
+        tools = [item.tool for item in ordered]
+        calls = [await ask(tools, prompt.labels)]
+        watch.lap("generate")
+        answer = self._read(calls[0], tools, prompt.labels)
+        chances = _chances(prompt, calls[0])
+        if request.rule is DecisionRule.FUSED and chances is not None:
+            scores = fused(chances, [item.score for item in ordered], self._fusion_weight)
+            best = scores.index(max(scores))
+            if isinstance(answer, InvalidAnswer) or tools[best] is not answer.tool:
+                # The parameters are those of the model's own choice: it writes the other tool's anew.
+                chosen, label = [tools[best]], prompt.labels[best : best + 1]
+                calls.append(await ask(chosen, label))
+                watch.lap("generate")
+                answer = self._read(calls[1], chosen, label)
+        watch.lap("read")
+        return ModelAnswer(
+            answer,
+            _with_probabilities(request.candidates, ordered, chances),
+            # An engine that tells no probabilities leaves nothing to combine.
+            request.rule if chances is not None else DecisionRule.MODEL,
+            calls[-1].model,
+            _usage(prompt, calls, dropped=len(request.candidates) - len(ordered)),
+        )
+
+    def _read(self, generation: Generation, tools: Sequence[Tool], labels: Sequence[str]) -> Answer | InvalidAnswer:
+        try:
+            return read_answer(generation.text, tools, labels, style=self._prompts.format.answer)
+        except InvalidAnswer as error:
+            return error
+
+    async def _prompt(self, request: ModelRequest) -> tuple[Prompt, list[Candidate]]:
+        """Candidates that do not fit are left out, the least wanted first."""
+        if len(request.interactions) > _MANY:
+            await asyncio.to_thread(self._prompts.prepare, request.setting, request.interactions)
+        candidates = list(request.candidates)
+        while True:
+            ordered = prompt_order(candidates)
+            try:
+                prompt = self._prompts.build(
+                    request.instruction, request.setting, request.interactions, ordered, relevance=request.relevance
+                )
+            except PromptTooLong as error:
+                if error.extra.get("part") != "candidates" or len(candidates) == 1:
+                    raise
+                candidates.pop()
+            else:
+                return prompt, ordered
+
+    async def _generate(
+        self,
+        request: ModelRequest,
+        prompt: Prompt,
+        adapter: str | None,
+        deadline: float,
+        tools: Sequence[Tool],
+        labels: Sequence[str],
+    ) -> Generation:
+        timeout = deadline - time.perf_counter()
+        if timeout <= 0:
+            raise EngineTimeout(f"No answer within {request.timeout:g} s.", retry_after=1)
+        style = self._prompts.format.answer
+        generating = self.engine.generate(
+            GenerationRequest(
+                prompt.token_ids,
+                # Formats without labels write none.
+                answer_schema(
+                    tools, labels or [""] * len(tools), style, instruction_characters=len(request.instruction)
+                ),
+                self._max_tokens,
+                timeout,
+                labels=prompt.label_ids,
+                adapter=adapter,
+                temperature=self._temperature,
+            )
+        )
+        return await _unless_abandoned(generating, request.abandoned)
+
+
+NO_MODEL_USAGE: Mapping[str, Json] = {
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+    "cached_tokens": 0,
+    "prompt": None,
+    "candidates_dropped": 0,
+}
+_MANY = 50
+"""Interactions that are new to the prompt builder are encoded in a thread if they are more than these."""
+
+
+def _chances(prompt: Prompt, generation: Generation) -> list[float] | None:
+    """The log-probability of each label, in prompt order; None where the engine does not tell them all."""
+    told = generation.label_logprobs or {}
+    if not prompt.label_ids or any(label not in told for label in prompt.label_ids):
+        return None
+    return [told[label] for label in prompt.label_ids]
+
+
+def _with_probabilities(
+    candidates: Sequence[Candidate], ordered: Sequence[Candidate], chances: Sequence[float] | None
+) -> tuple[Candidate, ...]:
+    """Those of `candidates` that are in `ordered` (where `chances` are), in their own order."""
+    told: Sequence[float | None] = probabilities(chances) if chances is not None else [None] * len(ordered)
+    of = dict(zip((item.tool.name for item in ordered), told, strict=True))
+    return tuple(replace(item, probability=of[item.tool.name]) for item in candidates if item.tool.name in of)
+
+
+def _usage(prompt: Prompt, calls: Sequence[Generation], *, dropped: int) -> dict[str, Json]:
+    return {
+        "prompt_tokens": sum(call.prompt_tokens for call in calls),
+        "completion_tokens": sum(call.completion_tokens for call in calls),
+        "cached_tokens": sum(call.cached_tokens for call in calls),
+        "prompt": prompt.usage.as_json(),
+        "candidates_dropped": dropped,
+    }
+
+
+async def _unless_abandoned(
+    generating: Coroutine[Any, Any, Generation], abandoned: Callable[[], Awaitable[object]] | None
+) -> Generation:
+    if abandoned is None:
+        return await generating
+    task, gone = asyncio.ensure_future(generating), asyncio.ensure_future(abandoned())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise CallerGone("The connection was closed before the answer was there.")
+    finally:
+        gone.cancel()
+        if task.cancel():
+            # Until the engine has let go of it.
+            await asyncio.wait({task})

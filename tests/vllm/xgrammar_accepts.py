@@ -1,0 +1,96 @@
+"""Whether vLLM's xgrammar takes schemas, and lets texts be written under them. Run with vLLM's own Python:
+
+    python tests/vllm/xgrammar_accepts.py [TOKENIZER] < CASES > FAILURES
+
+CASES is one JSON object a line, `{"schema": ..., "texts": [...]}`; TOKENIZER a directory in Hugging Face's layout
+(without: one token a byte). FAILURES is one JSON object a line, `{"case": number, "text": ..., "problem": ...}`;
+the last line is `{"cases": ..., "milliseconds": [...]}`, the times of compiling. Compiled as vLLM does it for
+`{"backend": "xgrammar", "disable_any_whitespace": true}`; vLLM's guidance backend is asked about each schema, too.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import llguidance
+import xgrammar
+from vllm.sampling_params import check_json_nesting
+from vllm.v1.structured_output.backend_guidance import (
+    has_guidance_unsupported_json_features,
+    serialize_guidance_grammar,
+)
+from vllm.v1.structured_output.backend_types import StructuredOutputOptions
+from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
+
+
+def compiler(tokenizer: str | None) -> xgrammar.GrammarCompiler:
+    if tokenizer is None:
+        tokens = [bytes([byte]) for byte in range(256)] + ["</s>"]
+        info = xgrammar.TokenizerInfo(tokens, vocab_type=xgrammar.VocabType.RAW, stop_token_ids=[256])
+    else:
+        from transformers import AutoTokenizer
+
+        found = AutoTokenizer.from_pretrained(tokenizer)
+        info = xgrammar.TokenizerInfo.from_huggingface(found, vocab_size=len(found))
+    return xgrammar.GrammarCompiler(info, max_threads=8, cache_enabled=False)
+
+
+def refusals(schema: dict[str, Any]) -> Iterator[str]:
+    """What vLLM says of the schema before it compiles it."""
+    try:
+        check_json_nesting(schema)
+    except ValueError as error:
+        yield str(error)
+    if has_xgrammar_unsupported_json_features(schema):
+        yield "has features that vLLM knows xgrammar lacks"
+    if has_guidance_unsupported_json_features(schema):
+        yield "has features that vLLM knows guidance lacks"
+    grammar = serialize_guidance_grammar(StructuredOutputOptions.JSON, json.dumps(schema), True)
+    wrong, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar)
+    if wrong or messages:
+        yield f"guidance: {messages}"
+
+
+def text_problem(compiled: xgrammar.CompiledGrammar, text: str) -> str | None:
+    matcher = xgrammar.GrammarMatcher(compiled)
+    for at, char in enumerate(text):
+        if not matcher.accept_string(char):
+            return f"refused at {at}, after {text[max(0, at - 30) : at]!r}"
+    return None if matcher.is_completed() else "may not end here"
+
+
+def problems(
+    case: dict[str, Any], compile_with: xgrammar.GrammarCompiler, times: list[float]
+) -> Iterator[dict[str, Any]]:
+    for problem in refusals(case["schema"]):
+        yield {"problem": problem}
+    started = time.perf_counter()
+    try:
+        compiled = compile_with.compile_json_schema(
+            json.dumps(case["schema"]), any_whitespace=False, separators=(",", ":")
+        )
+    except RuntimeError as error:
+        yield {"problem": str(error)[-500:]}
+        return
+    times.append(round((time.perf_counter() - started) * 1000, 2))
+    for text in case.get("texts", ()):
+        if problem := text_problem(compiled, text):
+            yield {"text": text, "problem": problem}
+
+
+def main() -> None:
+    tokenizer = sys.argv[1] if len(sys.argv) > 1 else None
+    if tokenizer is not None and not Path(tokenizer).is_dir():
+        sys.exit(f"{tokenizer} is no directory")
+    compile_with, times, count = compiler(tokenizer), [], 0
+    for count, line in enumerate(sys.stdin, start=1):
+        for found in problems(json.loads(line), compile_with, times):
+            print(json.dumps({"case": count - 1, **found}))
+    print(json.dumps({"cases": count, "milliseconds": times}))
+
+
+if __name__ == "__main__":
+    main()
