@@ -30,7 +30,7 @@ from app.inference.scripted import ScriptedEngine
 from app.inference.vllm import VllmEngine
 from app.prompting.builder import PromptBuilder
 from app.prompting.formats import format_named
-from app.prompting.tokenizer import PromptTokenizer
+from app.prompting.tokenizer import MAX_LABELS, PromptTokenizer
 from app.retrieval.batching import BatchingEmbedder
 from app.retrieval.embedder import Embedder, SentenceTransformerEmbedder
 from app.retrieval.packaged_embedder import PackagedEmbedder
@@ -179,7 +179,10 @@ async def open_model(settings: Settings, engine: Engine | None = None) -> AsyncI
         yield None
         return
     tokenizer = await asyncio.to_thread(PromptTokenizer.load, settings.model)
-    prompts = PromptBuilder(tokenizer, format_named(settings.prompt_format), budget=settings.prompt_tokens)
+    if (prompt_format := format_named(settings.prompt_format)).labels:
+        # As many as a request may have candidates: a tokenizer that lacks them is told now, not then.
+        tokenizer.labels(MAX_LABELS)
+    prompts = PromptBuilder(tokenizer, prompt_format, budget=settings.prompt_tokens)
     engine = engine if engine is not None else await asyncio.to_thread(_engine, settings)
     try:
         yield ModelCaller(

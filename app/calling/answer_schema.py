@@ -4,11 +4,12 @@ Two libraries read it, vLLM's grammar backend and llguidance; what it may say is
 (tests/vllm). Both write JSON without white space (`SEPARATORS`) and the keys in the schema's order.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from app.calling.definitions import Definitions
+from app.calling.scalars import Scalars
 from app.calling.texts import alias
 from app.calling.value_schema import closed_object, value_schema
 from app.domain import AnswerStyle, Json, Tool
@@ -18,32 +19,34 @@ SEPARATORS = (",", ":")
 cannot write spaces until it is cut off."""
 SHORTEST_BOUND, LONGEST_BOUND = 256, 2_048
 """Characters of a text in the answer: the instruction's, as the next power of two between these."""
+_ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
 _TOOLS = 4_096
 """Tools whose schemas are kept."""
 
 
 def answer_schema(
-    tools: Sequence[Tool], labels: Sequence[str], style: AnswerStyle, *, instruction_characters: int = 0
+    tools: Sequence[Tool], labels: Sequence[str], style: AnswerStyle, *, instruction: str = ""
 ) -> dict[str, Json]:
     """`{"tool_name": ..., "parameters": {...}}` for one of the tools; the same input gives the same bytes.
 
-    `labels` are the tools' own, in their order. Names are written as `app.calling.texts.alias` has them. Texts have
-    at most as many characters as the instruction, within `SHORTEST_BOUND` and `LONGEST_BOUND`; every other value
-    ends, too (`app.calling.value_schema`). What is not said here is checked by `app.calling.validation`. Do not
+    `labels` are the tools' own, in their order. Names are written as `app.calling.texts.alias` has them. Texts, which
+    are taken from the instruction, have at most as many characters as it has, within `SHORTEST_BOUND` and
+    `LONGEST_BOUND`; only where it holds what JSON escapes they have no end (`Scalars.text`). Every other value has one
+    (`app.calling.value_schema`). What is not said here is checked by `app.calling.validation`. Do not
     change what comes back: its parts are kept.
     Raises ValueError without tools, or where a tool has no label.
     """
     if not tools or len(tools) != len(labels):
         raise ValueError(f"{len(tools)} tools and {len(labels)} labels: there must be as many, and at least one")
-    longest = text_bound(instruction_characters)
-    answers, definitions = [], {}
+    longest, escapes = text_bound(len(instruction)), _ESCAPED.search(instruction) is not None
+    answers = []
     for tool, label in zip(tools, labels, strict=True):
-        parameters, used = _parameters(_ByIdentity(tool), longest)
-        choice = {"tool_name": {"const": written_name(tool, label, style)}, "parameters": parameters}
+        choice = {
+            "tool_name": {"const": written_name(tool, label, style)},
+            "parameters": _parameters(_ByIdentity(tool), longest, escapes),
+        }
         answers.append(closed_object(choice, ["tool_name", "parameters"]))
-        definitions.update(used)
-    answer = answers[0] if len(answers) == 1 else {"anyOf": answers}
-    return {**answer, "$defs": definitions} if definitions else answer
+    return answers[0] if len(answers) == 1 else {"anyOf": answers}
 
 
 def written_name(tool: Tool, label: str, style: AnswerStyle) -> str:
@@ -75,10 +78,9 @@ class _ByIdentity:
 
 
 @lru_cache(maxsize=_TOOLS)
-def _parameters(key: _ByIdentity, longest: int) -> tuple[dict[str, Json], dict[str, Json]]:
-    """The schema of a tool's parameters, and the definitions it refers to."""
-    definitions = Definitions(longest)
+def _parameters(key: _ByIdentity, longest: int, escapes: bool) -> dict[str, Json]:
+    """The schema of a tool's parameters."""
+    scalars = Scalars(longest, escapes=escapes)
     declared = {parameter.name: parameter for parameter in key.tool.parameters}
-    properties = {alias(name): value_schema(each.schema, definitions) for name, each in declared.items()}
-    required = [alias(name) for name, each in declared.items() if each.required]
-    return closed_object(properties, required), definitions.schemas
+    properties = {alias(name): value_schema(each.schema, scalars) for name, each in declared.items()}
+    return closed_object(properties, [alias(name) for name, each in declared.items() if each.required])

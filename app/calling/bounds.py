@@ -7,9 +7,11 @@ from app.domain import Json
 
 INTEGER_LIMIT = 9 * 10**18
 """Most that an integer or a number may come to: 19 digits, exact as a float, within 64 bits."""
-DECIMALS = 6
-"""Digits after the point: what xgrammar writes in a number with bounds."""
-SMALLEST = 1e-6
+DECIMALS = 9
+"""Digits after the point that a number may have under llguidance; under xgrammar, six, whatever one says."""
+_BOUND_DECIMALS = 6
+_SMALLEST_BOUND = 1e-6
+"""Of a bound: with more, xgrammar finds nothing between two of them."""
 _BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 
 
@@ -48,13 +50,13 @@ def integer_bounds(schema: Mapping[str, Json]) -> tuple[int, int]:
 
 
 def number_bounds(schema: Mapping[str, Json]) -> dict[str, Json]:
-    """Bounds with at most `DECIMALS` decimals; wider than the document's where it has more."""
+    """Bounds with at most six decimals; wider than the document's where it has more. The lower one first."""
     low, above, high, below = (_bound(schema, key) for key in _BOUNDS)
     open_low = above is not None and (low is None or above >= low)
     open_high = below is not None and (high is None or below <= high)
     least = _rounded(above if open_low else low, math.floor, -INTEGER_LIMIT)
     most = _rounded(below if open_high else high, math.ceil, INTEGER_LIMIT)
-    if most - least < 10 * SMALLEST:
+    if most - least < 10 * _SMALLEST_BOUND:
         open_low = open_high = False
     if least > most:
         least, most = -INTEGER_LIMIT, INTEGER_LIMIT
@@ -66,4 +68,4 @@ def _rounded(value: Json, towards: Callable[[float], int], otherwise: int) -> in
         return otherwise
     if isinstance(value, int) or value.is_integer():
         return int(value)
-    return round(towards(value / SMALLEST) * SMALLEST, DECIMALS)
+    return round(towards(value / _SMALLEST_BOUND) * _SMALLEST_BOUND, _BOUND_DECIMALS)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from app import json_schemas
 from app.calling.bounds import counts, integer_bounds, number_bounds
-from app.calling.definitions import FORMATS, Definitions
 from app.calling.members import members_of
 from app.calling.patterns import bounded_pattern
-from app.calling.texts import is_unicode
+from app.calling.scalars import FORMATS, Scalars
+from app.calling.texts import is_writable
 from app.domain import Json
 
 MOST_LEAST_TEXT = 4_096
@@ -42,30 +42,30 @@ _IMPLIED: Mapping[str, str] = {
 """The type that a schema without one means by its keywords."""
 
 
-def value_schema(schema: Mapping[str, Json], definitions: Definitions) -> dict[str, Json]:
-    """The bounded schema; what it refers to is added to the definitions.
+def value_schema(schema: Mapping[str, Json], scalars: Scalars) -> dict[str, Json]:
+    """The bounded schema.
 
     A schema that is not valid, or holds a reference, allows any scalar, as the validator then allows everything.
     """
     try:
         if json_schemas.schema_problem(dict(schema)) is not None:
-            return definitions.scalar(definitions.longest)
-        return _Bounding(definitions).bounded(schema, 0)
+            return scalars.scalar(scalars.longest)
+        return _Bounding(scalars).bounded(schema, 0)
     except RecursionError:
-        return definitions.scalar(definitions.longest)
+        return scalars.scalar(scalars.longest)
 
 
 class _Bounding:
     """Of one parameter's schema."""
 
-    def __init__(self, definitions: Definitions) -> None:
-        self._definitions = definitions
+    def __init__(self, scalars: Scalars) -> None:
+        self._scalars = scalars
         self._nodes = 0
 
     def bounded(self, schema: Json, depth: int) -> dict[str, Json]:
         self._nodes += 1
         if not isinstance(schema, Mapping) or not schema:
-            return self._definitions.scalar(self._definitions.longest)
+            return self._scalars.scalar(self._scalars.longest)
         schema = _one_of_all(schema)
         if members := members_of(schema):
             return {"enum": members}
@@ -73,16 +73,18 @@ class _Bounding:
             return _any_of([self.bounded(each, depth) for each in choices])
         types = _types(schema)
         if not types:
-            return self._definitions.scalar(self._definitions.longest)
+            return self._scalars.scalar(self._scalars.longest)
         return _any_of([self._of_type(each, schema, depth) for each in types])
 
     def _of_type(self, kind: str, schema: Mapping[str, Json], depth: int) -> dict[str, Json]:
         if kind == "string":
             return self._text(schema)
         if kind == "integer":
-            return self._definitions.integer(*integer_bounds(schema))
+            return self._scalars.integer(*integer_bounds(schema))
         if kind == "number":
-            return self._definitions.number(number_bounds(schema))
+            bounds = number_bounds(schema)
+            least, most = bounds.values()
+            return {"enum": [least]} if least == most else self._scalars.number(bounds)
         if kind == "array":
             return self._array(schema, depth + 1)
         if kind == "object":
@@ -90,17 +92,15 @@ class _Bounding:
         return {"type": kind}
 
     def _text(self, schema: Mapping[str, Json]) -> dict[str, Json]:
-        longest = self._definitions.longest
+        longest = self._scalars.longest
         least, most = counts(schema, "Length", longest=longest, most_asked=MOST_LEAST_TEXT)
         pattern = schema.get("pattern")
         if isinstance(pattern, str):
             bounded = bounded_pattern(pattern, most)
-            return self._definitions.text(least, most) if bounded is None else {"type": "string", "pattern": bounded}
+            return self._scalars.text(least, most) if bounded is None else {"type": "string", "pattern": bounded}
         form = schema.get("format")
         return (
-            self._definitions.format(form)
-            if isinstance(form, str) and form in FORMATS
-            else self._definitions.text(least, most)
+            self._scalars.format(form) if isinstance(form, str) and form in FORMATS else self._scalars.text(least, most)
         )
 
     def _array(self, schema: Mapping[str, Json], depth: int) -> dict[str, Json]:
@@ -119,8 +119,8 @@ class _Bounding:
     def _object(self, schema: Mapping[str, Json], depth: int) -> dict[str, Json]:
         declared = schema.get("properties") or {}
         additional = schema.get("additionalProperties", True)
-        required = [name for name in schema.get("required") or [] if is_unicode(name)]
-        known = {name: each for name, each in declared.items() if each is not False and is_unicode(name)}
+        required = [name for name in schema.get("required") or [] if is_writable(name)]
+        known = {name: each for name, each in declared.items() if each is not False and is_writable(name)}
         if additional is not False:
             known |= {name: additional for name in required if name not in declared}
         if not declared and not known and additional is not False and not self._is_full(depth):
@@ -138,7 +138,7 @@ class _Bounding:
         if most == 0:
             return closed_object({}, [])
         free = not isinstance(additional, Mapping) or not additional
-        values = self._definitions.scalar(SHORT_TEXT) if free else self.bounded(additional, depth)
+        values = self._scalars.scalar(SHORT_TEXT) if free else self.bounded(additional, depth)
         return {
             "type": "object",
             "additionalProperties": values,
@@ -151,7 +151,11 @@ class _Bounding:
 
 
 def closed_object(properties: Mapping[str, Json], required: list[str]) -> dict[str, Json]:
-    return {"type": "object", "properties": dict(properties), "required": required, "additionalProperties": False}
+    """An object with these properties, in this order, and no others."""
+    closed = {"type": "object", "properties": dict(properties), "required": required, "additionalProperties": False}
+    # xgrammar takes objects for one that differ in the order of their properties, or by one named title, description
+    # or default, and follows the first of them. A keyword that nobody knows keeps them apart.
+    return {**closed, "x-order": list(properties)} if properties else closed
 
 
 def _any_of(schemas: list[dict[str, Json]]) -> dict[str, Json]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
 from typing import Final
 
 import httpx
@@ -52,20 +51,18 @@ class VllmEngine:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         base = _checked_url(url)
-        self._completions = f"{base}/v1/completions"
-        self._health = f"{base}/health"
+        self._completions = httpx.URL(f"{base}/v1/completions")
+        self._health = httpx.URL(f"{base}/health")
+        self._headers = _headers(api_key)
+        # Only connecting has a limit of its own: all else is the request's.
+        self._extensions = {"timeout": httpx.Timeout(None, connect=connect_timeout).as_dict()}
+        # No client before it: of what that does (redirects, cookies, the environment's proxies) nothing is wanted.
+        self._transport = transport or _transport()
         self._base_model = base_model
         self._probe_seconds = probe_seconds
         self._gate = Gate(max_concurrency, max_waiting)
         self._breaker = Breaker(probe_seconds)
         self._closed = False
-        self._client = httpx.AsyncClient(
-            headers=_headers(api_key),
-            # Only connecting has a limit of its own: all else is the request's.
-            timeout=httpx.Timeout(None, connect=connect_timeout),
-            transport=transport or _transport(),
-            trust_env=False,
-        )
 
     @property
     def name(self) -> str:
@@ -113,7 +110,7 @@ class VllmEngine:
         """Requests that are under way end with `EngineDown`."""
         self._closed = True
         self._breaker.suspected.set()
-        await self._client.aclose()
+        await self._transport.aclose()
 
     def _enter(self) -> int:
         if self._closed:
@@ -127,7 +124,7 @@ class VllmEngine:
                 raise EngineDown("The engine was closed.")
             self._breaker.check(ticket)
             try:
-                response = await self._client.post(self._completions, content=body)
+                response = await self._ask("POST", self._completions, body)
             except httpx.RequestError as error:
                 if self._closed:
                     raise EngineDown("The engine was closed.") from error
@@ -144,11 +141,20 @@ class VllmEngine:
             await asyncio.sleep(random.uniform(*_BACKOFF_SECONDS))  # noqa: S311 (to spread the load)
         raise AssertionError("the last try returns or raises")
 
+    async def _ask(self, method: str, url: httpx.URL, body: bytes | None = None) -> httpx.Response:
+        request = httpx.Request(method, url, headers=self._headers, content=body, extensions=self._extensions)
+        response = await self._transport.handle_async_request(request)
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        return response
+
     async def _is_alive(self, seconds: float) -> bool:
         """Whether `/health` says so; then the breaker closes."""
         try:
             async with asyncio.timeout(seconds):
-                response = await self._client.get(self._health)
+                response = await self._ask("GET", self._health)
         except (TimeoutError, httpx.RequestError):
             return False
         if response.status_code >= 500:
@@ -188,7 +194,7 @@ def _checked_url(url: str) -> str:
     return str(parsed).rstrip("/")
 
 
-def _headers(api_key: str | None) -> Mapping[str, str]:
+def _headers(api_key: str | None) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "petool"}
     if api_key:
         if not (api_key.isascii() and api_key.isprintable()):

@@ -1,4 +1,4 @@
-"""Instruction, history and candidates to one prompt that keeps its budget (paper, section 5.1: 4,000 tokens)."""
+"""Instruction, history and candidates to one prompt that keeps its budget (paper, appendix B: 4,000 tokens)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from app.prompting.tokenizer import PromptTokenizer
 BUDGET = 4_000
 _LONGEST_INTERACTION = 8
 """One interaction has at most this fraction of the budget."""
+_CANDIDATES = 10
+"""The paper's N."""
 _MEMORY = 64 * 1024 * 1024
 """Bytes of encoded texts that are kept."""
 _CHARACTERS_A_TOKEN = 50
@@ -79,7 +81,12 @@ class PromptBuilder:
     """Safe to use from many threads at once. The same state gives the same prompt, in every process."""
 
     def __init__(self, tokenizer: PromptTokenizer, format: PromptFormat, budget: int = BUDGET) -> None:  # noqa: A002
-        """`budget`: the most tokens a prompt may have. SetupError if the format alone has as many."""
+        """`budget`: the most tokens a prompt may have.
+
+        SetupError if the format alone has as many, or needs labels and the tokenizer has none for ten candidates.
+        """
+        if format.labels:
+            tokenizer.labels(_CANDIDATES)
         self.format = format
         self.budget = budget
         self._tokenizer = tokenizer

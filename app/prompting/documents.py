@@ -10,11 +10,11 @@ from cachetools import LRUCache
 from app.domain import Json, Parameter, Tool
 from app.json_schemas import SCHEMA, SCHEMA_LISTS, SCHEMA_MAPS
 from app.prompting.formats import Listing, PromptFormat
-from app.prompting.segments import Segment, SegmentEncoder
+from app.prompting.segments import Segment, SegmentEncoder, size
 from app.prompting.text import ELLIPSIS, cut, json_text, one_line, shortened
 
-_KEPT = 20_000
-"""Documents that are found again by the tool itself, without writing them out."""
+_MEMORY = 32 * 1024 * 1024
+"""Bytes of documents that are found again by the tool itself, without writing them out."""
 _RESPONSE_CHARACTERS = 2_000
 _TYPES, _TYPE_CHARACTERS = 7, 20
 """JSON Schema has seven types; longer is none of them."""
@@ -78,7 +78,9 @@ class DocumentWriter:
         self._encoder = encoder
         self._format = format
         # The tool is kept with its segment, so that its id stays its own.
-        self._kept: LRUCache[tuple[int, Detail], tuple[Tool, Segment]] = LRUCache(maxsize=_KEPT)
+        self._kept: LRUCache[tuple[int, Detail], tuple[Tool, Segment]] = LRUCache(
+            maxsize=_MEMORY, getsizeof=lambda kept: size(kept[1])
+        )
         self._lock = Lock()
 
     def segment(self, tool: Tool, detail: Detail) -> Segment:
@@ -91,8 +93,9 @@ class DocumentWriter:
         if kept is not None:
             return kept[1]
         segment = self._encoder.one(self._text(tool, detail))
-        with self._lock:
-            self._kept[key] = (tool, segment)
+        if size(segment) <= self._kept.maxsize:
+            with self._lock:
+                self._kept[key] = (tool, segment)
         return segment
 
     def _text(self, tool: Tool, detail: Detail) -> str:

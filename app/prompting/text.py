@@ -19,11 +19,13 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def json_text(value: Json) -> str:
-    """`value` on one line, with json.dumps's separators and readable Unicode; `json.loads` gives it back.
+    """`value` on one line, without white space and with readable Unicode; `json.loads` gives it back.
+
+    That is how answers are written (`app.calling.answers`), so that what is copied has the same tokens.
 
     Raises ValueError or TypeError for what is no JSON: pass values that are not ours through `shortened`.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _TO_ESCAPE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

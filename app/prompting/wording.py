@@ -3,11 +3,11 @@
 Frozen with the formats (`app.prompting.formats`).
 """
 
-import json
 from dataclasses import dataclass
 
 from app.domain import AnswerStyle, HistorySetting, Json
 from app.prompting.formats import Listing, PromptFormat
+from app.prompting.text import json_text
 
 _TASK = (
     "You call tools for a user. From the candidates, choose the one tool that does what the instruction asks and that "
@@ -111,7 +111,7 @@ def wording(format: PromptFormat, setting: HistorySetting) -> Wording:  # noqa: 
 
 def _output(answer: AnswerStyle) -> str:
     examples = "\n".join(
-        json.dumps({"tool_name": _example_name(answer, label, name), "parameters": parameters}, ensure_ascii=False)
+        json_text({"tool_name": _example_name(answer, label, name), "parameters": parameters})
         for (label, name), parameters in zip(_EXAMPLE_TOOLS, _EXAMPLE_PARAMETERS, strict=True)
     )
     return (

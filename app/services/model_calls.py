@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from cachetools import LRUCache
+
 from app.calling.answer_schema import answer_schema
 from app.calling.answers import Answer, read_answer
 from app.calling.fusion import fused, probabilities
@@ -62,6 +64,7 @@ class ModelCaller:
         self._max_tokens = max_tokens
         self._temperature = temperature
         self._fusion_weight = fusion_weight
+        self._prepared: LRUCache[int, Sequence[Interaction]] = LRUCache(_HISTORIES)
 
     async def answer(self, request: ModelRequest, watch: Stopwatch) -> ModelAnswer:
         """Raises `PromptTooLong`, `EngineError`; `CallerGone` if the answer was abandoned."""
@@ -101,8 +104,11 @@ class ModelCaller:
 
     async def _prompt(self, request: ModelRequest) -> tuple[Prompt, list[Candidate]]:
         """Candidates that do not fit are left out, the least wanted first."""
-        if len(request.interactions) > _MANY:
-            await asyncio.to_thread(self._prompts.prepare, request.setting, request.interactions)
+        history = request.interactions
+        if len(history) > _MANY and self._prepared.get(id(history)) is not history:
+            await asyncio.to_thread(self._prompts.prepare, request.setting, history)
+            # Kept with it, so that no other history gets its id.
+            self._prepared[id(history)] = history
         candidates = list(request.candidates)
         while True:
             ordered = prompt_order(candidates)
@@ -134,9 +140,7 @@ class ModelCaller:
             GenerationRequest(
                 prompt.token_ids,
                 # Formats without labels write none.
-                answer_schema(
-                    tools, labels or [""] * len(tools), style, instruction_characters=len(request.instruction)
-                ),
+                answer_schema(tools, labels or [""] * len(tools), style, instruction=request.instruction),
                 self._max_tokens,
                 timeout,
                 labels=prompt.label_ids,
@@ -154,6 +158,7 @@ NO_MODEL_USAGE: Mapping[str, Json] = {
     "prompt": None,
     "candidates_dropped": 0,
 }
+_HISTORIES = 2_000
 _MANY = 50
 """Interactions that are new to the prompt builder are encoded in a thread if they are more than these."""
 

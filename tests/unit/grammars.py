@@ -1,4 +1,4 @@
-"""What an answer's schema lets a model write, by llguidance over a tokenizer of single bytes."""
+"""What an answer's schema lets a model write in the local engine, over a tokenizer of single bytes."""
 
 import json
 import math
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 from llguidance._tokenizer import TokenizerWrapper
+
+from app.inference.local.grammars import _LONGEST_TEXT, _OPTIONS, _ending
 
 END = 256
 Choice = Callable[[list[int]], int]
@@ -33,7 +35,7 @@ def _tokenizer() -> LLTokenizer:
 
 
 def grammar(schema: Mapping[str, Any]) -> str:
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_flexible": False})
+    return LLMatcher.grammar_from_json_schema(_ending(json.loads(json.dumps(schema))), overrides=_OPTIONS)
 
 
 def complaints(schema: Mapping[str, Any]) -> list[str]:
@@ -73,30 +75,29 @@ def written(schema: Mapping[str, Any], choose: Choice, limit: float) -> str:
     return text.decode()
 
 
-def longest(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> float:
+def longest(schema: Mapping[str, Any]) -> float:
     """Bytes of the longest text that the schema allows; infinite where there is none."""
-    definitions = schema.get("$defs", {}) if definitions is None else definitions
-    if "$ref" in schema:
-        return longest(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions)
     if "anyOf" in schema:
-        return max(longest(each, definitions) for each in schema["anyOf"])
+        return max(longest(each) for each in schema["anyOf"])
     if "const" in schema or "enum" in schema:
         return max(len(json.dumps(each)) for each in schema.get("enum", [schema.get("const")]))
-    return _longest_of_type(schema, definitions)
+    return _longest_of_type(schema)
 
 
-def _longest_of_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> float:
+def _longest_of_type(schema: Mapping[str, Any]) -> float:
     kind = schema["type"]
     if kind == "string":
         # An escape has up to six bytes.
-        return 2 + 6 * int(_parser.parse(schema["pattern"]).getwidth()[1])
+        if "pattern" in schema:
+            return 2 + 6 * int(_parser.parse(schema["pattern"]).getwidth()[1])
+        return 2 + 6 * int(schema.get("maxLength", max(_LONGEST_TEXT, schema.get("minLength", 0))))
     if kind == "array":
-        items = [longest(each, definitions) for each in schema.get("prefixItems", ())]
-        items = items or [longest(schema["items"], definitions)] * schema["maxItems"]
+        items = [longest(each) for each in schema.get("prefixItems", ())]
+        items = items or [longest(schema["items"])] * schema["maxItems"]
         return 2 + sum(items) + len(items)
     if kind == "object":
         if schema.get("additionalProperties") is not False:
             return math.inf
-        return 2 + sum(len(json.dumps(k)) + 2 + longest(v, definitions) for k, v in schema["properties"].items())
+        return 2 + sum(len(json.dumps(k)) + 2 + longest(v) for k, v in schema["properties"].items())
     # Nineteen digits, a sign, a point and six decimals.
     return 30

@@ -30,12 +30,12 @@ def tool(*parameters: Parameter, name: str = "Weather.Sky.forecast") -> Tool:
     return Tool(name=name, category="", provider="", api="", description="", parameters=parameters)
 
 
-def of(schema: Any, **given: Any) -> dict[str, Any]:
+def of(schema: Any, **given: str) -> dict[str, Any]:
     """The answer's schema for a tool with one required parameter x."""
     return answer_schema([tool(Parameter("x", schema, required=True))], ["A"], LABELLED, **given)
 
 
-def allows(schema: Any, value: Any, **given: Any) -> bool:
+def allows(schema: Any, value: Any, **given: str) -> bool:
     call = write_answer(tool(Parameter("x", schema, required=True)), {"x": value}, "A", LABELLED)
     return accepts(of(schema, **given), call)
 
@@ -115,7 +115,15 @@ def test_a_longer_instruction_allows_longer_texts_in_few_steps() -> None:
     assert {text_bound(length) for length in range(10_000)} == {256, 512, 1024, 2048}
     assert all(text_bound(length) >= length for length in range(LONGEST_BOUND))
     assert not allows({"type": "string"}, "x" * (SHORTEST_BOUND + 1))
-    assert allows({"type": "string"}, "x" * (SHORTEST_BOUND + 1), instruction_characters=SHORTEST_BOUND + 1)
+    assert allows({"type": "string"}, "x" * (SHORTEST_BOUND + 1), instruction="i" * (SHORTEST_BOUND + 1))
+
+
+def test_texts_have_no_length_where_the_instruction_needs_escapes() -> None:
+    text = {"type": "string", "maxLength": 3}
+    assert "maxLength" in json.dumps(of(text, instruction="plain"))
+    for instruction in ('say "hi"', "a\\b", "two\nlines"):
+        assert "maxLength" not in json.dumps(of(text, instruction=instruction))
+        assert allows(text, instruction, instruction=instruction)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +138,7 @@ def test_a_longer_instruction_allows_longer_texts_in_few_steps() -> None:
         ({"type": "integer", "minimum": 1, "exclusiveMaximum": 10}, [1, 9], [0, 10, 1.5]),
         ({"type": "integer", "minimum": 0.5, "maximum": 2.5}, [1, 2], [0, 3]),
         ({"type": "integer"}, [0, -(2**62), 1_740_000_000_000_000_001], [1.5]),
-        ({"type": "number", "minimum": 0, "maximum": 1}, [0, 0.5, 1, 0.333333], [1.5, -0.1, 0.3333333]),
+        ({"type": "number", "minimum": 0, "maximum": 1}, [0, 0.5, 1, 0.333333333], [1.5, -0.1, 0.3333333333]),
         ({"type": "number", "exclusiveMinimum": 0}, [0.5, 10**18], [0, -1]),
         ({"type": "boolean"}, [True, False], ["true", 1]),
         ({"type": ["integer", "null"], "exclusiveMinimum": 0}, [None, 1], [0, "1"]),
@@ -200,7 +208,7 @@ def test_formats_are_written_as_the_validator_wants_them(name: str) -> None:
         ("^$", [""], ["a"]),
         # Left to the check afterwards.
         *[(p, None, None) for p in ("[a-z]+", "^a", "a$", "^a|b$", "^(?=a).$", r"^(a)\1$", "^(?i:a)$", "^a+?$")],
-        *[(p, None, None) for p in (r"^\bword$", "^[[:alpha:]]+$", r"^\p{L}+$", '^"$', r"^\\$", "^[^\\w]$", "^a\n$")],
+        *[(p, None, None) for p in (r"^\bword$", r"^\p{L}+$", '^"$', r"^\\$", "^[^\\w]$", "^a\n$")],
         *[(p, None, None) for p in ("^(a{1,50}){1,50}$", "^a{300}$", "^a{3,1}$", "^(((a)$", "^[a$", "^" + "a" * 300)],
     ],
 )
@@ -221,6 +229,9 @@ def test_a_documents_pattern_is_kept_where_it_can_be_followed(
     [
         {"type": "integer", "minimum": 3, "maximum": 2},
         {"type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 1},
+        {"type": "number", "minimum": 1, "maximum": 1},
+        {"type": "number", "minimum": 10**17, "maximum": 10**17 + 16},
+        {"type": "number", "minimum": 0.1, "maximum": 0.1000001},
         {"type": "number", "minimum": 1e-9, "maximum": 2e-9},
         {"type": "number", "minimum": 1e300, "maximum": 1e301},
         {"type": "integer", "minimum": 10**30},
@@ -246,16 +257,21 @@ def test_a_documents_pattern_is_kept_where_it_can_be_followed(
         {"allOf": [{"type": "string"}, {"type": "integer"}]},
     ],
 )
-def test_a_schema_that_no_value_meets_still_has_an_end(schema: dict[str, Any]) -> None:
+def test_a_schema_that_hardly_any_value_meets_still_has_an_end(schema: dict[str, Any]) -> None:
     assert complaints(of(schema)) == []
     written(of(schema), uniformly(0), 10**5)
 
 
-def test_a_schema_that_is_nested_without_end_is_cut() -> None:
-    schema: dict[str, Any] = {"type": "string"}
-    for _ in range(90):
-        schema = {"type": "object", "properties": {"a": schema, "b": {"type": "array", "items": schema}}}
-    answer = of(schema)
+def nested(levels: int, width: int) -> dict[str, Any]:
+    if levels == 0:
+        return {"type": "string"}
+    inner = {f"p{at}": nested(levels - 1, width) for at in range(width)}
+    return {"type": "array", "items": {"type": "object", "properties": inner, "required": ["p0"]}}
+
+
+@pytest.mark.parametrize(("levels", "width"), [(90, 1), (3, 13), (1, 3000)])
+def test_a_schema_that_is_nested_deep_or_wide_is_cut(levels: int, width: int) -> None:
+    answer = of(nested(levels, width))
     assert complaints(answer) == []
     assert len(json.dumps(answer)) < 200_000
     assert longest(answer) < math.inf
@@ -302,11 +318,11 @@ def test_what_chance_writes_for_our_documents_is_a_valid_call(tools: list[Tool])
 
 def test_calls_with_the_documents_own_defaults_can_be_written(shared: Path) -> None:
     refused = []
-    for each in [*real_tools(shared), *demo_tools()]:
+    for each in [*real_tools(shared)[::2], *demo_tools()[::4]]:
         given = {p.name: p.default for p in each.parameters if p.default is not None}
         required = [p for p in each.parameters if p.required and p.name not in given]
         fits = all(value_problem(p.schema, p.default) is None for p in each.parameters if p.name in given)
-        short = all(len(str(value)) <= SHORTEST_BOUND for value in given.values())
+        short = all(round(v, 9) == v if isinstance(v, float) else len(str(v)) <= SHORTEST_BOUND for v in given.values())
         if (
             fits
             and short
@@ -336,7 +352,7 @@ names = st.text(max_size=20) | st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(names, min_size=1, max_size=4, unique=True), st.lists(names, max_size=4, unique=True))
 def test_any_names_are_written_and_read_back_exactly(tool_names: list[str], parameter_names: list[str]) -> None:
     parameters = [Parameter(name, {"type": "null"}, required=True) for name in parameter_names]
@@ -403,7 +419,7 @@ schemas = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(schemas, st.booleans()), min_size=1, max_size=3), st.integers(0, 99))
 def test_whatever_a_document_says_its_tool_can_be_called(given: list[tuple[dict[str, Any], bool]], seed: int) -> None:
     called = tool(*(Parameter(f"p{at}", schema, required) for at, (schema, required) in enumerate(given)))

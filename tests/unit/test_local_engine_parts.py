@@ -1,5 +1,7 @@
-"""The store of prefixes, and attention over packed pieces, by themselves."""
+"""Parts of the local engine by themselves: the store of prefixes, attention over packed pieces, a broken grammar."""
 
+import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.errors import EngineRefused
+from app.inference.engine import GenerationRequest
 from app.inference.local.attention import Segment, packed_attention
+from app.inference.local.grammars import Grammars
+from app.inference.local.model import CausalModel
 from app.inference.local.prefixes import BLOCK, PrefixStore
+from app.inference.local.rows import Row, Ticket
 
 BLOCK_BYTES = 1 * 2 * 1 * BLOCK * 1 * 4
 
@@ -66,9 +73,21 @@ def test_the_least_recently_used_goes_first_and_its_end_before_its_beginning() -
         store.store(0, tokens, cache_of(tokens))
     assert restored(store, first) == 3 * BLOCK
     store.store(0, third[: 2 * BLOCK], cache_of(third[: 2 * BLOCK]))
-    assert [restored(store, tokens) // BLOCK for tokens in (first, second, third)] == [3, 1, 2]
+    assert [restored(store, tokens) // BLOCK for tokens in (second, first, third)] == [1, 3, 2]
+    store.store(0, [9] * 2 * BLOCK, cache_of([9] * 2 * BLOCK))
+    assert [restored(store, tokens) // BLOCK for tokens in (second, first, third)] == [0, 2, 2]
     store.clear()
     assert (restored(store, first), store.bytes, len(store)) == (0, 0, 0)
+
+
+def test_a_grammar_that_broke_down_ends_the_answer_as_refused_not_as_finished(model_dir: Path) -> None:
+    model = CausalModel(model_dir, device="cpu", dtype="float32")
+    matcher = Grammars(model.tokenizer, model.vocabulary, model.eos).matcher({"enum": [12, 13]})
+    (eos,) = model.eos
+    row = Row(Ticket(GenerationRequest([5], {}, 9, 9.0), matcher, math.inf), 0, model.eos)
+    assert not matcher.consume_token(model.tokenizer.encode("x")[0])
+    with pytest.raises(EngineRefused):
+        row.accept(eos, torch.zeros(model.vocabulary))
 
 
 def attention(window: int | None, pieces: list[tuple[int, int]], heads: int, shared: int) -> None:

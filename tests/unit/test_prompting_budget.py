@@ -68,7 +68,7 @@ def histories(draw: st.DrawFn) -> tuple[Interaction, ...]:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_prompt_is_over_its_budget_and_none_lacks_what_must_be_in_it(name: str, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(list(KINDS)))
@@ -119,7 +119,7 @@ def test_windows_of_real_candidates_keep_the_budget_with_any_history(name: str, 
         for each in real[::9]
     )
     seen: set[Detail] = set()
-    for start in range(0, len(real) - 10, 40):
+    for start in range(0, len(real) - 10, 90):
         candidates = [candidate(each) for each in real[start : start + 10]]
         prompt = builder(name).build("Find it.", HistorySetting.CHRONOLOGICAL, history[: start // 10], candidates)
         assert prompt.usage.total <= 4_000

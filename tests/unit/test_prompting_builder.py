@@ -7,12 +7,15 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from app.domain import Candidate, HistorySetting, Interaction, Parameter, Rating, ToolCall
 from app.errors import PromptTooLong, SetupError
 from app.prompting.builder import PromptBuilder, prompt_order
 from app.prompting.documents import Detail
 from app.prompting.formats import FORMATS, format_named
+from app.prompting.model_files import ModelFiles
+from app.prompting.tokenizer import PromptTokenizer
 from tests.unit.prompting_cases import (
     CANDIDATES,
     CITY,
@@ -237,6 +240,15 @@ def test_what_a_caller_got_wrong_is_said(given: dict[str, object], message: str)
 def test_a_budget_that_the_format_alone_does_not_keep_is_a_setup_error() -> None:
     with pytest.raises(SetupError, match=r"hinted-1 alone has \d+ tokens.*budget is 300"):
         PromptBuilder(tokenizer_of("tiny"), format_named("hinted-1"), 300)
+
+
+def test_a_tokenizer_without_ten_labels_is_a_setup_error_where_the_format_has_labels() -> None:
+    letters = {letter: number for number, letter in enumerate('"ABCDE')}
+    document = json.loads(Tokenizer(models.WordLevel(letters | {"<unk>": 6}, unk_token="<unk>")).to_str())
+    poor = PromptTokenizer(ModelFiles(document, None))
+    with pytest.raises(SetupError, match="labels as one token"):
+        PromptBuilder(poor, format_named("hinted-1"))
+    assert PromptBuilder(poor, format_named("published-1")).format.labels is False
 
 
 @formats

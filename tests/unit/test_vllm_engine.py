@@ -278,7 +278,9 @@ class TestRetries:
         assert len(server.received) == 2
         assert await engine.ready()
 
-    @pytest.mark.parametrize("answer", [None, b"garbage\r\n\r\n", reply(b"", 502), reply(b"", 504)])
+    @pytest.mark.parametrize(
+        "answer", [None, b"garbage\r\n\r\n", reply(b"x", content_encoding="gzip"), reply(b"", 502), reply(b"", 504)]
+    )
     async def test_two_failures_are_down_and_later_requests_fail_at_once(
         self, engine: VllmEngine, server: FakeVllm, answer: bytes | None
     ) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -21,6 +22,15 @@ START_SECONDS = 600.0
 """Without compiled bytecode, on a busy machine."""
 STOP_SECONDS = 20.0
 BASE = "base"
+_KEEPER = """
+import os, signal, sys
+sys.stdin.read()
+try:
+    os.killpg(int(sys.argv[1]), signal.SIGTERM)
+except ProcessLookupError:
+    pass
+"""
+"""Runs beside the server: when this process ends, however it does, so does the server."""
 _SAMPLE = re.compile(r"^(?P<name>[^\s{#]+)(?:\{.*\})? (?P<value>\S+)$", re.MULTILINE)
 _ENVIRONMENT = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
@@ -46,6 +56,7 @@ class VllmServer:
         self.log = directory / "vllm.log"
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
         # One for all: making one loads certificates, during which no other thread runs.
@@ -77,6 +88,9 @@ class VllmServer:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-c", _KEEPER, str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True
+        )
         deadline = time.monotonic() + START_SECONDS
         while not self._is_up():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -101,6 +115,9 @@ class VllmServer:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+        if self._keeper is not None:
+            self._keeper.communicate()
+            self._keeper = None
         if self._output is not None:
             self._output.close()
             self._output = None

@@ -1,6 +1,7 @@
 """What only a real vLLM server shows: adapters at run time, the prefix cache, tokens it cannot take, its death."""
 
 import asyncio
+import json
 import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from app.calling.answer_schema import answer_schema
+from app.catalogue.parse import parse
+from app.domain import AnswerStyle, ToolSource
 from app.errors import EngineDown, EngineRefused
 from app.inference.engine import Generation, GenerationRequest
 from app.inference.vllm import VllmEngine
-from tests.engine_contract import LONG, PATIENCE, all_of, assert_obeys, choice_schema
+from tests.engine_contract import LETTERS, LONG, PATIENCE, all_of, assert_obeys, choice_schema
 from tests.tiny_model import tiny_adapter
 from tests.vllm.server import BASE, VllmServer
 
@@ -89,6 +93,18 @@ async def test_label_log_probabilities_are_those_under_the_schema(
     assert told is not None
     assert told[forbidden] == -9999
     assert math.exp(told[first]) + math.exp(told[second]) == pytest.approx(1, abs=0.01)
+
+
+async def test_the_schemas_of_real_candidates_are_taken_one_after_the_other(
+    engine: VllmEngine, request_: GenerationRequest, shared: Path
+) -> None:
+    # xgrammar shares parts of grammars between schemas, so one alone shows little.
+    documents = [json.loads(line) for line in (shared / "tools.jsonl").read_text("utf-8").splitlines()[:600]]
+    tools = [tool for _, tool in parse(ToolSource.RAPIDAPI, documents).tools]
+    windows = [tools[start : start + 10] for start in range(0, len(tools) - 10, 10)]
+    schemas = [answer_schema(window, LETTERS, AnswerStyle.LABELLED_NAME) for window in windows]
+    for end in await all_of(engine, [replace(request_, schema=schema, max_tokens=3) for schema in schemas]):
+        assert isinstance(end, Generation), repr(end)
 
 
 async def test_a_server_killed_under_load_is_down_at_once_and_found_again(

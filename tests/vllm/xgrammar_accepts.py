@@ -35,7 +35,8 @@ def compiler(tokenizer: str | None) -> xgrammar.GrammarCompiler:
 
         found = AutoTokenizer.from_pretrained(tokenizer)
         info = xgrammar.TokenizerInfo.from_huggingface(found, vocab_size=len(found))
-    return xgrammar.GrammarCompiler(info, max_threads=8, cache_enabled=False)
+    # With the cache, as in vLLM: it shares parts of grammars between schemas, and so do its faults.
+    return xgrammar.GrammarCompiler(info, max_threads=8, cache_enabled=True, cache_limit_bytes=512 * 1024 * 1024)
 
 
 def refusals(schema: dict[str, Any]) -> Iterator[str]:

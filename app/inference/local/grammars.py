@@ -12,8 +12,11 @@ from transformers import PreTrainedTokenizerFast
 from app.domain import Json
 from app.errors import EngineRefused, SetupError
 
-_OPTIONS: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""One way to write each value, that of `json.dumps`: what the model saw in training, and more tokens are forced."""
+_OPTIONS: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+"""One way to write each value: xgrammar's in vLLM, which is what models are trained to write."""
+_LONGEST_TEXT = 2_048
+_SMALLEST_PART = 1e-9
+_UNTOUCHED = frozenset({"const", "enum", "default", "examples", "required", "pattern"})
 _KEPT = 256
 _SHOWN = 300
 
@@ -43,10 +46,24 @@ class Grammars:
 
     def _compile(self, schema: str) -> LLMatcher:
         try:
-            grammar = LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
+            grammar = LLMatcher.grammar_from_json_schema(_ending(json.loads(schema)), overrides=_OPTIONS)
         except ValueError as error:
             raise EngineRefused(f"The schema cannot be enforced: {str(error)[:_SHOWN]}") from error
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
         if matcher.is_error():
             raise EngineRefused(f"The schema cannot be enforced: {matcher.get_error()[:_SHOWN]}")
         return matcher
+
+
+def _ending(schema: Json) -> Json:
+    """With an end to decimals and texts that have none. (xgrammar ends decimals by itself, llguidance does not.)"""
+    if isinstance(schema, list):
+        return [_ending(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    ended = {key: value if key in _UNTOUCHED else _ending(value) for key, value in schema.items()}
+    if ended.get("type") == "number":
+        ended.setdefault("multipleOf", _SMALLEST_PART)
+    if ended.get("type") == "string" and ended.keys().isdisjoint({"maxLength", "pattern", "enum", "const", "format"}):
+        ended["maxLength"] = max(_LONGEST_TEXT, ended.get("minLength", 0))
+    return ended

@@ -23,9 +23,9 @@ def choose(rows: Sequence[Row], rows_logits: Sequence[torch.Tensor], generator: 
     tokens: list[int] = logits.argmax(-1).tolist()
     for index, row in enumerate(rows):
         if row.request.temperature > 0:
-            # Less than 0 before it is divided, so that no temperature makes it overflow.
-            scaled = (logits[index] - logits[index].max()) / row.request.temperature
-            weights = torch.softmax(scaled.double().cpu(), -1)
+            # In double precision and from 0 down, so that no temperature, however small, makes it overflow.
+            own = logits[index].double().cpu()
+            weights = torch.softmax((own - own.max()) / row.request.temperature, -1)
             tokens[index] = int(torch.multinomial(weights, 1, generator=generator))
     return tokens
 
