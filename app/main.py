@@ -200,7 +200,7 @@ async def open_model(settings: Settings, engine: Engine | None = None) -> AsyncI
 def _engine(settings: Settings) -> Engine:
     adapter = _adapter_name(settings)
     if settings.engine == "scripted":
-        return ScriptedEngine()
+        return ScriptedEngine(adapters=[adapter] if adapter is not None else [])
     if settings.engine == "vllm":
         return VllmEngine(
             settings.engine_url,

@@ -14,6 +14,8 @@ _GROUP = re.compile(r"\((?:\?:)?(?!\?)")
 _SPECIAL = frozenset("\\^$.|?*+()[]{}/-")
 # Written with an escape in JSON, which the libraries count and quote in different ways.
 _IN_JSON = frozenset('"\\')
+REPETITIONS = 128
+"""Of one piece; with more, xgrammar's compiler fails once its cache holds anything, as it does in vLLM."""
 _GROUP_TIMES = 8
 """What an open repetition of a group comes to."""
 _SHARES = (1, 2, 4, 8)
@@ -147,7 +149,10 @@ class _Reader:
             # Lazy, possessive or doubled.
             raise _Untranslatable
         least, most = _times(found, self._open_end if piece.longest == 1 else _GROUP_TIMES)
-        if least > most:
+        if most > REPETITIONS and found[0] in "*+" and not piece.text.startswith("[^"):
+            # Of a class that lists its members: a code, not a text, which may well be longer.
+            most = REPETITIONS
+        if least > most or most > REPETITIONS:
             raise _Untranslatable
         if most * piece.longest > self._longest:
             raise _TooLong

@@ -1,7 +1,4 @@
-"""The schemas of single values in an answer, each with an end.
-
-Written out wherever they stand: under `$ref`, which would say them once, xgrammar's compiler fails as vLLM calls it.
-"""
+"""The schemas of single values in an answer, each with an end."""
 
 from collections.abc import Mapping
 
@@ -18,7 +15,7 @@ FORMATS: Mapping[str, str] = {
     "time": f"^{_CLOCK}(:[0-5][0-9](\\.[0-9]{{1,6}}){{0,1}}){{0,1}}(Z|[+-]{_CLOCK}){{0,1}}$",
     "ipv4": f"^({_OCTET}\\.){{3,3}}{_OCTET}$",
     "uuid": "^[0-9a-fA-F]{8,8}(-[0-9a-fA-F]{4,4}){3,3}-[0-9a-fA-F]{12,12}$",
-    "email": "^[^@ ]{1,64}@[^@ ]{1,190}$",
+    "email": "^[^@ ]{1,64}@[^@ ]{1,128}$",
 }
 """Formats as patterns, which say what the validator says (dates: exactly) and end; the libraries' own do not."""
 
@@ -33,7 +30,7 @@ class Scalars:
         """`least` to `most` characters; where texts may need escapes, any number.
 
         In xgrammar a text with a length holds no character that JSON escapes (quotes, backslashes, line ends), and a
-        pattern that would allow both takes it seconds to compile.
+        pattern that would allow both takes it seconds to compile, where it can (`patterns.REPETITIONS`).
         """
         if self._escapes:
             return {"type": "string"}

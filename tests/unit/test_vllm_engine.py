@@ -279,7 +279,8 @@ class TestRetries:
         assert await engine.ready()
 
     @pytest.mark.parametrize(
-        "answer", [None, b"garbage\r\n\r\n", reply(b"x", content_encoding="gzip"), reply(b"", 502), reply(b"", 504)]
+        "answer",
+        [None, b"garbage\r\n\r\n", reply(b"no gzip at all", content_encoding="gzip"), reply(b"", 502), reply(b"", 504)],
     )
     async def test_two_failures_are_down_and_later_requests_fail_at_once(
         self, engine: VllmEngine, server: FakeVllm, answer: bytes | None

@@ -55,7 +55,7 @@ def client(
         for start in range(0, len(found), 200):
             ok(client.put("/tools", json={"format": "rapidapi", "documents": found[start : start + 200]}))
         names = [tool.name for tool in tools().values()]
-        ratings = {"user-0": ["liked", "disliked"], "user-1": ["liked"], "user-2": [None]}
+        ratings: dict[str, list[str | None]] = {"user-0": ["liked", "disliked"], "user-1": ["liked"], "user-2": [None]}
         for number, (user, given) in enumerate(ratings.items()):
             items = [
                 interaction(
