@@ -7,11 +7,9 @@ from app.domain import Json
 
 INTEGER_LIMIT = 9 * 10**18
 """Most that an integer or a number may come to: 19 digits, exact as a float, within 64 bits."""
-DECIMALS = 9
-"""Digits after the point that a number may have under llguidance; under xgrammar, six, whatever one says."""
 _BOUND_DECIMALS = 6
 _SMALLEST_BOUND = 1e-6
-"""Of a bound: with more, xgrammar finds nothing between two of them."""
+"""Of a bound: numbers with bounds have no more decimals in xgrammar, which then finds nothing between two of them."""
 _BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 
 

@@ -149,7 +149,8 @@ class _Reader:
             # Lazy, possessive or doubled.
             raise _Untranslatable
         least, most = _times(found, self._open_end if piece.longest == 1 else _GROUP_TIMES)
-        if most > REPETITIONS and found[0] in "*+" and not piece.text.startswith("[^"):
+        is_open = found[0] in "*+" or found[0].endswith(",}")
+        if most > REPETITIONS and is_open and not piece.text.startswith("[^"):
             # Of a class that lists its members: a code, not a text, which may well be longer.
             most = REPETITIONS
         if least > most or most > REPETITIONS:

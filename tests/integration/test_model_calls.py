@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def says(tool: str, parameters: Any) -> Any:
 def test_the_models_call_is_the_answer(client: httpx.Client, user: str, engine: ScriptedEngine) -> None:
     names = [item["tool_name"] for item in call(client, user)["candidates"]]
     for name in names[:3]:
-        engine.answer = lambda request, name=name: smallest_of(request, name)
+        engine.answer = partial(smallest_of, name)
         answer = call(client, user)
         assert answer["tool_call"]["tool_name"] == name
         assert answer["decided_by"] == "model"
@@ -74,7 +75,7 @@ def test_the_models_call_is_the_answer(client: httpx.Client, user: str, engine: 
         assert answer["problems"] == []
 
 
-def smallest_of(request: GenerationRequest, tool: str) -> str:
+def smallest_of(tool: str, request: GenerationRequest) -> str:
     """The smallest valid call of one candidate."""
     text = smallest_answer(replace(request, schema=call_of(request, tool)))
     assert isinstance(text, str)
@@ -253,8 +254,9 @@ def test_a_client_that_goes_away_ends_the_models_work_and_leaves_nothing(
         wait_until(lambda: engine.running == 0)
     # And the key is free again for the retry.
     engine.latency = 0.0
-    retry = {"json": {"instruction": ASK}, "headers": {"Idempotency-Key": f"key-{user}"}}
-    wait_until(lambda: client.post(f"/users/{user}/tool-call", **retry).status_code == 200)
+    key = {"Idempotency-Key": f"key-{user}"}
+    ask = {"instruction": ASK}
+    wait_until(lambda: client.post(f"/users/{user}/tool-call", json=ask, headers=key).status_code == 200)
     assert len(decisions(client, user)) == 1
 
 

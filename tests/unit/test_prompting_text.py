@@ -24,7 +24,7 @@ def test_json_text_reads_back_on_one_line(value: Json) -> None:
 
 @given(value=ANY)
 def test_what_is_ordinary_is_written_as_the_answer_writes_it(value: Json) -> None:
-    plain = json.dumps(value, ensure_ascii=False)
+    plain = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if plain.isprintable():
         assert json_text(value) == plain
 

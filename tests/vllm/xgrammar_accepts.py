@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import llguidance
-import xgrammar
-from vllm.sampling_params import check_json_nesting
-from vllm.v1.structured_output.backend_guidance import (
+import xgrammar  # type: ignore[import-not-found]
+from vllm.sampling_params import check_json_nesting  # type: ignore[import-not-found]
+from vllm.v1.structured_output.backend_guidance import (  # type: ignore[import-not-found]
     has_guidance_unsupported_json_features,
     serialize_guidance_grammar,
 )
-from vllm.v1.structured_output.backend_types import StructuredOutputOptions
-from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
+from vllm.v1.structured_output.backend_types import StructuredOutputOptions  # type: ignore[import-not-found]
+from vllm.v1.structured_output.backend_xgrammar import (  # type: ignore[import-not-found]
+    has_xgrammar_unsupported_json_features,
+)
 
 
 def compiler(tokenizer: str | None) -> xgrammar.GrammarCompiler:
@@ -66,8 +68,8 @@ def text_problem(compiled: xgrammar.CompiledGrammar, text: str) -> str | None:
 def problems(
     case: dict[str, Any], compile_with: xgrammar.GrammarCompiler, times: list[float]
 ) -> Iterator[dict[str, Any]]:
-    for problem in refusals(case["schema"]):
-        yield {"problem": problem}
+    for refusal in refusals(case["schema"]):
+        yield {"problem": refusal}
     started = time.perf_counter()
     try:
         compiled = compile_with.compile_json_schema(
@@ -86,7 +88,8 @@ def main() -> None:
     tokenizer = sys.argv[1] if len(sys.argv) > 1 else None
     if tokenizer is not None and not Path(tokenizer).is_dir():
         sys.exit(f"{tokenizer} is no directory")
-    compile_with, times, count = compiler(tokenizer), [], 0
+    times: list[float] = []
+    compile_with, count = compiler(tokenizer), 0
     for count, line in enumerate(sys.stdin, start=1):
         for found in problems(json.loads(line), compile_with, times):
             print(json.dumps({"case": count - 1, **found}))
