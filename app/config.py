@@ -58,16 +58,17 @@ class Settings(BaseSettings):
     engine_api_key: str = ""
     engine_model_name: str = "base"
     """vLLM's `--served-model-name`."""
-    engine_timeout_seconds: float = Field(default=20.0, gt=0)
+    engine_timeout_seconds: float = Field(default=20.0, gt=0, le=100)
     """A model that has not answered by then has not answered; a caller may set less (`timeout_seconds`)."""
-    engine_concurrency: int = Field(default=64, ge=1)
-    """Requests at the engine at once; for `local` rows of a batch."""
+    engine_concurrency: int = Field(default=0, ge=0)
+    """Requests at the engine at once; 0: 64 for `vllm`, 8 for `local`, which decodes so many together."""
     engine_queue: int = Field(default=128, ge=0)
     """Requests that wait for the engine; beyond, it counts as overloaded."""
     prompt_format: str = "hinted-1"
     """The one the adapter was trained on (app/prompting/formats.py)."""
     prompt_tokens: int = Field(default=4000, ge=256)
     completion_tokens: int = Field(default=320, ge=16)
+    """Of an answer, and as many more as the instruction has, if prompt and answer together stay within both."""
     temperature: float = Field(default=0.0, ge=0, le=2)
     decision: Literal["model", "fused"] = "model"
     """Who chooses among the candidates: the model, or the model and the preference ranker together."""

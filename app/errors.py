@@ -140,6 +140,11 @@ class EngineError(Unavailable):
     type = "model-unavailable"
     title = "No model can answer"
     reason: ClassVar[str] = "engine_unavailable"
+    wait: ClassVar[int] = 1
+    """Seconds: `retry_after` where nobody knows better."""
+
+    def __init__(self, detail: str, *, retry_after: int | None = None, **extra: Any) -> None:
+        super().__init__(detail, retry_after=self.wait if retry_after is None else retry_after, **extra)
 
 
 class EngineDown(EngineError):
@@ -156,6 +161,8 @@ class EngineTimeout(EngineError):
 
 class EngineRefused(EngineError):
     reason = "engine_refused"
+    # Only an operator can help.
+    wait = 30
 
 
 class InvalidAnswer(PEToolError):

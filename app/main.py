@@ -52,6 +52,7 @@ from app.services.tool_calls import ToolCallService
 _TIDY_SECONDS = 600.0
 _WATCH_SECONDS = 1.0
 _RESTART_SECONDS = 5.0
+_VLLM_CONCURRENCY, _LOCAL_CONCURRENCY = 64, 8
 
 
 @asynccontextmanager
@@ -200,29 +201,41 @@ async def open_model(settings: Settings, engine: Engine | None = None) -> AsyncI
 def _engine(settings: Settings) -> Engine:
     adapter = _adapter_name(settings)
     if settings.engine == "scripted":
-        return ScriptedEngine(adapters=[adapter] if adapter is not None else [])
+        return ScriptedEngine(
+            adapters=[adapter] if adapter is not None else [],
+            max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
+            max_waiting=settings.engine_queue,
+        )
     if settings.engine == "vllm":
         return VllmEngine(
             settings.engine_url,
             base_model=settings.engine_model_name,
             api_key=settings.engine_api_key or None,
-            max_concurrency=settings.engine_concurrency,
+            max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
             max_waiting=settings.engine_queue,
         )
     # Torch and transformers take seconds to import: only for those who use them.
     from app.inference.local import LocalEngine
 
-    return LocalEngine(
+    engine = LocalEngine(
         settings.model,
         adapters={adapter: Path(settings.adapter)} if adapter is not None else {},
+        max_batch=settings.engine_concurrency or _LOCAL_CONCURRENCY,
         max_waiting=settings.engine_queue,
     )
+    needed = settings.prompt_tokens + settings.completion_tokens
+    if engine.context < needed:
+        raise SetupError(
+            f"The model {settings.model} has a context of {engine.context} tokens, and PETOOL_PROMPT_TOKENS + "
+            f"PETOOL_COMPLETION_TOKENS come to {needed}: lower them, or take a model with a longer context."
+        )
+    return engine
 
 
 def _adapter_name(settings: Settings) -> str | None:
     if not settings.adapter:
         return None
-    return Path(settings.adapter).name if settings.engine == "local" else settings.adapter
+    return Path(settings.adapter).resolve().name if settings.engine == "local" else settings.adapter
 
 
 def _services(settings: Settings, parts: Parts, model: ModelCaller | None, metrics: Metrics) -> Services:

@@ -24,7 +24,7 @@ _PATIENCE: Final = 5
 class VllmEngine:
     """Asks a vLLM server's `/v1/completions` with token ids, so that no text becomes a special token.
 
-    The server needs `--structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'` (without
+    The server needs `--structured-outputs-config '{"backend": "guidance", "disable_any_whitespace": true}'` (without
     it a weak model writes white space until `max_tokens`), for adapters `--enable-lora`, and for `cached_tokens` other
     than 0 `--enable-prefix-caching --enable-prompt-tokens-details`. `label_logprobs` are those *under the schema*:
     the grammar's masked tokens have -9999, and the rest add up to one.

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import structlog
+
 from app.calling.answers import Answer
 from app.calling.extraction import extract_parameters
 from app.calling.mending import mend
@@ -31,6 +33,8 @@ DEGRADED = {
 }
 """What each `degraded_reason` means."""
 _RETRY_AFTER_SECONDS = 30
+_LOGGED = 300
+log = structlog.get_logger("petool")
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Decider:
         try:
             answer = await self._model.answer(self._request(question, ranked), watch)
         except EngineError as error:
+            log.warning("engine_failed", reason=error.reason, detail=error.detail[:_LOGGED])
             if not question.allow_degraded:
                 raise
             return _ladder(question, ranked, watch, error.reason, engine)

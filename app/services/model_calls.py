@@ -13,7 +13,7 @@ from app.calling.answer_schema import answer_schema
 from app.calling.answers import Answer, read_answer
 from app.calling.fusion import fused, probabilities
 from app.domain import Candidate, DecisionRule, HistorySetting, Interaction, Json, Tool
-from app.errors import CallerGone, EngineTimeout, InvalidAnswer, PromptTooLong
+from app.errors import CallerGone, EngineError, EngineTimeout, InvalidAnswer, PromptTooLong
 from app.inference.engine import Engine, Generation, GenerationRequest
 from app.prompting.builder import Prompt, PromptBuilder, prompt_order
 from app.services.stopwatch import Stopwatch
@@ -76,22 +76,29 @@ class ModelCaller:
         calls = [await ask(tools, prompt.labels)]
         watch.lap("generate")
         answer = self._read(calls[0], tools, prompt.labels)
-        chances = _chances(prompt, calls[0])
+        chances = _chances(prompt, calls[0], tools, answer)
+        rule = DecisionRule.MODEL
         if request.rule is DecisionRule.FUSED and chances is not None:
+            # An engine that tells no probabilities leaves nothing to combine.
+            rule = DecisionRule.FUSED
             scores = fused(chances, [item.score for item in ordered], self._fusion_weight)
             best = scores.index(max(scores))
             if isinstance(answer, InvalidAnswer) or tools[best] is not answer.tool:
                 # The parameters are those of the model's own choice: it writes the other tool's anew.
                 chosen, label = [tools[best]], prompt.labels[best : best + 1]
-                calls.append(await ask(chosen, label))
+                try:
+                    calls.append(await ask(chosen, label))
+                except EngineError:
+                    # There is an answer already: the model's own.
+                    rule = DecisionRule.MODEL
+                else:
+                    answer = self._read(calls[1], chosen, label)
                 watch.lap("generate")
-                answer = self._read(calls[1], chosen, label)
         watch.lap("read")
         return ModelAnswer(
             answer,
             _with_probabilities(request.candidates, ordered, chances),
-            # An engine that tells no probabilities leaves nothing to combine.
-            request.rule if chances is not None else DecisionRule.MODEL,
+            rule,
             calls[-1].model,
             _usage(prompt, calls, dropped=len(request.candidates) - len(ordered)),
         )
@@ -141,7 +148,11 @@ class ModelCaller:
                 prompt.token_ids,
                 # Formats without labels write none.
                 answer_schema(tools, labels or [""] * len(tools), style, instruction=request.instruction),
-                self._max_tokens,
+                # An answer may repeat the instruction.
+                min(
+                    self._max_tokens + prompt.usage.instruction,
+                    self._prompts.budget + self._max_tokens - len(prompt.token_ids),
+                ),
                 timeout,
                 labels=prompt.label_ids,
                 adapter=adapter,
@@ -159,16 +170,29 @@ NO_MODEL_USAGE: Mapping[str, Json] = {
     "candidates_dropped": 0,
 }
 _HISTORIES = 2_000
+_NOISE = 0.05
+"""Of log-probabilities that two passes of a model give: the likelier of two by less is not told apart."""
 _MANY = 50
 """Interactions that are new to the prompt builder are encoded in a thread if they are more than these."""
 
 
-def _chances(prompt: Prompt, generation: Generation) -> list[float] | None:
-    """The log-probability of each label, in prompt order; None where the engine does not tell them all."""
+def _chances(
+    prompt: Prompt, generation: Generation, tools: Sequence[Tool], answer: Answer | InvalidAnswer
+) -> list[float] | None:
+    """The log-probability of each label, in prompt order; None where the engine does not tell them all.
+
+    Also where the chosen tool's label is not the likeliest: then what was read is another place in the answer that
+    looks like a label, the choice itself having been written in other tokens.
+    """
     told = generation.label_logprobs or {}
     if not prompt.label_ids or any(label not in told for label in prompt.label_ids):
         return None
-    return [told[label] for label in prompt.label_ids]
+    chances = [told[label] for label in prompt.label_ids]
+    if isinstance(answer, Answer):
+        chosen = next(at for at, tool in enumerate(tools) if tool is answer.tool)
+        if chances[chosen] < max(chances) - _NOISE:
+            return None
+    return chances
 
 
 def _with_probabilities(
@@ -198,9 +222,9 @@ async def _unless_abandoned(
     task, gone = asyncio.ensure_future(generating), asyncio.ensure_future(abandoned())
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise CallerGone("The connection was closed before the answer was there.")
+        if not task.done() and gone.exception() is None:
+            raise CallerGone("The connection was closed before the answer was there.")
+        return await task
     finally:
         gone.cancel()
         if task.cancel():

@@ -132,8 +132,7 @@ def test_without_the_engine_the_ladder_answers_or_the_caller_hears_why(
     assert answer["tool_call"]["tool_name"] == answer["candidates"][0]["tool_name"]
     refused = client.post(f"/users/{user}/tool-call", json={"instruction": ASK, "allow_degraded": False})
     problem(refused, 503, "model-unavailable")
-    if failure.retry_after is not None:
-        assert refused.headers["Retry-After"] == str(failure.retry_after)
+    assert refused.headers["Retry-After"] == str(failure.retry_after)
 
 
 def test_a_missed_deadline_is_degraded(client: httpx.Client, user: str, engine: ScriptedEngine) -> None:
@@ -203,6 +202,39 @@ def test_fused_follows_the_ranker_where_the_model_is_unsure(
     engine.label_logprobs = lambda request: dict.fromkeys(request.labels, -1.0)
     fused = call(client, user, candidates=names, decision="fused")
     assert fused["tool_call"]["tool_name"] == TINKLE_WEATHER
+
+
+def test_fused_keeps_the_models_answer_where_it_cannot_ask_again(
+    client: httpx.Client, user: str, engine: ScriptedEngine
+) -> None:
+    names = [QUIET_WEATHER, TINKLE_WEATHER]
+    add_history(client, user, *(interaction(TINKLE_WEATHER, "liked", f"2026-03-0{day}T00:00:00Z") for day in (1, 2, 3)))
+    answers = iter([says(QUIET_WEATHER, {"city": "Lisbon"}), lambda _: EngineDown("gone")])
+    engine.answer = lambda request: next(answers)(request)
+    engine.label_logprobs = lambda request: dict.fromkeys(request.labels, -1.0)
+    answer = call(client, user, candidates=names, decision="fused")
+    assert answer["tool_call"] == {"tool_name": QUIET_WEATHER, "parameters": {"city": "Lisbon"}}
+    assert answer["decided_by"] == "model"
+    assert not answer["degraded"]
+
+
+def test_log_probabilities_that_contradict_the_choice_are_not_told(
+    client: httpx.Client, user: str, engine: ScriptedEngine
+) -> None:
+    engine.label_logprobs = lambda request: {label: -float(at == 0) for at, label in enumerate(request.labels)}
+    answer = call(client, user)
+    assert [candidate["probability"] for candidate in answer["candidates"]] == [None] * len(answer["candidates"])
+    assert not answer["degraded"]
+
+
+def test_a_long_instruction_leaves_room_for_an_answer_that_repeats_it(
+    client: httpx.Client, user: str, engine: ScriptedEngine
+) -> None:
+    short = call(client, user)["usage"]["prompt"]
+    room = engine.requests[-1].max_tokens
+    long = call(client, user, "Translate this into French: " + "a quiet night by the sea, " * 40)["usage"]["prompt"]
+    assert engine.requests[-1].max_tokens - room == long["instruction"] - short["instruction"]
+    assert len(engine.requests[-1].prompt) + engine.requests[-1].max_tokens <= 4000 + 320
 
 
 def test_a_served_model_call_becomes_history_with_feedback(

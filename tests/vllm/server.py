@@ -161,7 +161,7 @@ class VllmServer:
             *("--enable-lora", "--max-loras", "4", "--max-lora-rank", "8", "--max-cpu-loras", "16"),
             *("--lora-target-modules", *TARGETS),
             *("--enable-prefix-caching", "--enable-prompt-tokens-details"),
-            *("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'),
+            *("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}'),
         ]
 
     def _is_up(self) -> bool:

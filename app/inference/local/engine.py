@@ -95,6 +95,11 @@ class LocalEngine:
         return self._model.name
 
     @property
+    def context(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        return self._model.context
+
+    @property
     def adapters(self) -> frozenset[str]:
         """Names that `generate` takes now."""
         return self._adapters.names - self._leaving.keys()
