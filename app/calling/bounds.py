@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from app.domain import Json
 
@@ -13,13 +14,23 @@ _SMALLEST_BOUND = 1e-6
 _BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Of what the document leaves without an end."""
+
+    text: int
+    """Characters of a text."""
+    items: int
+    """Items of an array."""
+
+
 def counts(schema: Mapping[str, Json], what: str, *, longest: int, most_asked: int) -> tuple[int, int]:
-    """Least and most of `what` (Length, Items, Properties): at most `longest`, or what the schema asks for.
+    """Least and most of `what` (Length, Items, Properties): at most `longest`, or twice what the schema asks for.
 
     (0, longest) where the schema asks for more than `most_asked`, or for more than it allows.
     """
     least = _count(schema.get(f"min{what}"), 0)
-    ours = max(longest, least)
+    ours = max(longest, 2 * least)
     most = min(_count(schema.get(f"max{what}"), ours), ours)
     return (0, longest) if least > most or least > most_asked else (least, most)
 

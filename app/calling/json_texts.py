@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from json_repair import loads as repaired_loads
-
 from app.domain import Json
 
 MAX_DEPTH = 64
@@ -22,10 +20,16 @@ _STRAYS = 8
 """Braces that open nothing, after which the search begins again."""
 
 _MARK = re.compile(r"[\"'{}\[\]]")
+_QUOTE = re.compile("[\"']")
 _DOUBLE_QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 # An apostrophe ends the text where JSON goes on behind it.
 _SINGLE_QUOTED = re.compile(r"'(?:[^'\\]++|\\.|'(?!\s*+[,:}\]]))*+'", re.DOTALL)
 _BEFORE_VALUE = frozenset("{[,:")
+_PYTHON = re.compile(r"\b(?:True|False|None)\b")
+_LITERALS = {"True": "true", "False": "false", "None": "null"}
+_COMMA_TOO_MANY = re.compile(r",(?=\s*+[}\]])")
+_IN_SINGLE_QUOTES = re.compile(r"\\'|\\x(?=[0-9a-fA-F]{2})|\\.|\"", re.DOTALL)
+_AS_JSON = {"\\'": "'", "\\x": "\\u00", '"': '\\"'}
 _OPENS_OBJECT = re.compile(r"\{\s*[\"']")
 
 
@@ -43,8 +47,8 @@ class Found:
 def objects_in(text: str) -> Iterator[Found]:
     """The outermost JSON objects, in order. Time is linear in the text's length.
 
-    JSON first; an object that is none is read as a Python literal or with small faults (commas, quotes), if it is
-    closed. NaN, infinities and integers of more than `MAX_DIGITS` digits become null; of a key that comes twice the
+    JSON first; an object that is none is read as a Python literal, or with commas too many, if it is closed; no other
+    fault is mended, as what comes out might not be what was meant. NaN, infinities and integers of more than `MAX_DIGITS` digits become null; of a key that comes twice the
     last counts. Raises Truncated where an object begins and does not end, or not within `MAX_DEPTH`.
     """
     at, strays, repaired = 0, 0, 0
@@ -104,11 +108,45 @@ def _stands_before_value(text: str, at: int) -> bool:
     return at >= 0 and text[at] in _BEFORE_VALUE
 
 
-def _repaired(text: str) -> Json:
+def behind(text: str, mark: str) -> str:
+    """What stands behind the last mark that is within no object; linear in the text's length."""
+    at = last = 0
+    while (found := text.find(mark, at)) >= 0:
+        while (opening := _OPENS_OBJECT.search(text, at, found)) is not None:
+            end = _end_or_none(text, opening.start())
+            if end is None:
+                # Everything that follows may be within it.
+                return text[last:]
+            at = end
+        if at <= found:
+            last = at = found + len(mark)
+    return text[last:]
+
+
+def _end_or_none(text: str, start: int) -> int | None:
     try:
-        return _finite(repaired_loads(text, skip_json_loads=True))
-    except (ValueError, RecursionError):
+        return _closed(text, start)
+    except Truncated:
         return None
+
+
+def _repaired(text: str) -> Json:
+    """JSON with Python's quotes and literals, and commas too many; None for anything else."""
+    parts, at = [], 0
+    while (mark := _QUOTE.search(text, at)) is not None:
+        quoted = (_DOUBLE_QUOTED if mark[0] == '"' else _SINGLE_QUOTED).match(text, mark.start())
+        if quoted is None:
+            return None
+        inner = quoted[0][1:-1]
+        if mark[0] == "'":
+            inner = _IN_SINGLE_QUOTES.sub(lambda found: _AS_JSON.get(found[0], found[0]), inner)
+        parts += [_without_faults(text[at : mark.start()]), f'"{inner}"']
+        at = quoted.end()
+    return _strict("".join([*parts, _without_faults(text[at:])]))
+
+
+def _without_faults(between_texts: str) -> str:
+    return _COMMA_TOO_MANY.sub("", _PYTHON.sub(lambda found: _LITERALS[found[0]], between_texts))
 
 
 def _strict(text: str) -> Json:
@@ -134,15 +172,3 @@ def _finite_number(digits: str) -> float | None:
 
 def _no_number(_name: str) -> None:
     return None
-
-
-def _finite(value: Json) -> Json:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value if abs(value) < 10**MAX_DIGITS else None
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return value

@@ -20,33 +20,30 @@ FORMATS: Mapping[str, str] = {
 """Formats as patterns, which say what the validator says (dates: exactly) and end; the libraries' own do not."""
 
 
-class Scalars:
-    def __init__(self, longest: int, *, escapes: bool) -> None:
-        self.longest = longest
-        """Characters of a text."""
-        self._escapes = escapes
+def text(least: int, most: int) -> dict[str, Json]:
+    """`least` to `most` characters.
 
-    def text(self, least: int, most: int) -> dict[str, Json]:
-        """`least` to `most` characters; where texts may need escapes, any number.
+    llguidance (the local engine, and vLLM's `guidance` backend, which is the one to use) writes any characters in it.
+    Under vLLM's `xgrammar` backend such a text holds nothing that JSON escapes (quotes, backslashes, line ends), and
+    with a large vocabulary it takes seconds to compile.
+    """
+    return {"type": "string", **({"minLength": least} if least else {}), "maxLength": most}
 
-        In xgrammar a text with a length holds no character that JSON escapes (quotes, backslashes, line ends), and a
-        pattern that would allow both takes it seconds to compile, where it can (`patterns.REPETITIONS`).
-        """
-        if self._escapes:
-            return {"type": "string"}
-        return {"type": "string", **({"minLength": least} if least else {}), "maxLength": most}
 
-    def format(self, name: str) -> dict[str, Json]:
-        """A text of one of the `FORMATS`."""
-        return {"type": "string", "pattern": FORMATS[name]}
+def formatted(name: str) -> dict[str, Json]:
+    """A text of one of the `FORMATS`."""
+    return {"type": "string", "pattern": FORMATS[name]}
 
-    def integer(self, least: int, most: int) -> dict[str, Json]:
-        return {"type": "integer", "minimum": least, "maximum": most}
 
-    def number(self, bounds: Mapping[str, Json]) -> dict[str, Json]:
-        return {"type": "number", **bounds}
+def integer(least: int, most: int) -> dict[str, Json]:
+    return {"type": "integer", "minimum": least, "maximum": most}
 
-    def scalar(self, longest: int) -> dict[str, Json]:
-        """Any value that is no array and no object."""
-        bounds = {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT}
-        return {"anyOf": [self.text(0, longest), self.number(bounds), {"type": "boolean"}, {"type": "null"}]}
+
+def number(bounds: Mapping[str, Json]) -> dict[str, Json]:
+    return {"type": "number", **bounds}
+
+
+def scalar(longest: int) -> dict[str, Json]:
+    """Any value that is no array and no object; a text of at most `longest` characters."""
+    bounds = {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT}
+    return {"anyOf": [text(0, longest), number(bounds), {"type": "boolean"}, {"type": "null"}]}

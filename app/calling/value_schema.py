@@ -8,10 +8,10 @@ where the document's schema has a value within the limits, one of those.
 from collections.abc import Mapping
 
 from app import json_schemas
-from app.calling.bounds import counts, integer_bounds, number_bounds
+from app.calling import scalars
+from app.calling.bounds import Limits, counts, integer_bounds, number_bounds
 from app.calling.members import members_of
 from app.calling.patterns import bounded_pattern
-from app.calling.scalars import FORMATS, Scalars
 from app.calling.texts import is_writable
 from app.domain import Json
 
@@ -19,12 +19,11 @@ MOST_LEAST_TEXT = 4_096
 """Characters of a text, where the document asks for more than our longest."""
 SHORT_TEXT = 64
 """Characters of a text in an object whose properties the document leaves open."""
-ARRAY_ITEMS = 10
-MOST_ARRAY_ITEMS = 50
-"""Items of an array: ours, and the most where the document asks for more."""
-OPEN_PROPERTIES = 4
+MOST_LEAST_ITEMS = 128
+"""Items of an array, where the document asks for more than our most."""
+OPEN_PROPERTIES, MOST_LEAST_PROPERTIES = 4, 50
 """Properties of an object that the document leaves open. Their names are the only texts without a longest length:
-neither library can limit them in a way that both understand."""
+neither library can limit them in a way that both understand. Ours, and the most that a document may ask for."""
 ALTERNATIVES = 8
 """Schemas of an anyOf."""
 DEPTH = 5
@@ -42,30 +41,30 @@ _IMPLIED: Mapping[str, str] = {
 """The type that a schema without one means by its keywords."""
 
 
-def value_schema(schema: Mapping[str, Json], scalars: Scalars) -> dict[str, Json]:
+def value_schema(schema: Mapping[str, Json], limits: Limits) -> dict[str, Json]:
     """The bounded schema.
 
     A schema that is not valid, or holds a reference, allows any scalar, as the validator then allows everything.
     """
     try:
         if json_schemas.schema_problem(dict(schema)) is not None:
-            return scalars.scalar(scalars.longest)
-        return _Bounding(scalars).bounded(schema, 0)
+            return scalars.scalar(limits.text)
+        return _Bounding(limits).bounded(schema, 0)
     except RecursionError:
-        return scalars.scalar(scalars.longest)
+        return scalars.scalar(limits.text)
 
 
 class _Bounding:
     """Of one parameter's schema."""
 
-    def __init__(self, scalars: Scalars) -> None:
-        self._scalars = scalars
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._nodes = 0
 
     def bounded(self, schema: Json, depth: int) -> dict[str, Json]:
         self._nodes += 1
         if not isinstance(schema, Mapping) or not schema:
-            return self._scalars.scalar(self._scalars.longest)
+            return scalars.scalar(self._limits.text)
         schema = _one_of_all(schema)
         if members := members_of(schema):
             return {"enum": members}
@@ -73,18 +72,18 @@ class _Bounding:
             return _any_of([self.bounded(each, depth) for each in choices])
         types = _types(schema)
         if not types:
-            return self._scalars.scalar(self._scalars.longest)
+            return scalars.scalar(self._limits.text)
         return _any_of([self._of_type(each, schema, depth) for each in types])
 
     def _of_type(self, kind: str, schema: Mapping[str, Json], depth: int) -> dict[str, Json]:
         if kind == "string":
             return self._text(schema)
         if kind == "integer":
-            return self._scalars.integer(*integer_bounds(schema))
+            return scalars.integer(*integer_bounds(schema))
         if kind == "number":
             bounds = number_bounds(schema)
             least, most = bounds.values()
-            return {"enum": [least]} if least == most else self._scalars.number(bounds)
+            return {"enum": [least]} if least == most else scalars.number(bounds)
         if kind == "array":
             return self._array(schema, depth + 1)
         if kind == "object":
@@ -92,24 +91,23 @@ class _Bounding:
         return {"type": kind}
 
     def _text(self, schema: Mapping[str, Json]) -> dict[str, Json]:
-        longest = self._scalars.longest
-        least, most = counts(schema, "Length", longest=longest, most_asked=MOST_LEAST_TEXT)
+        least, most = counts(schema, "Length", longest=self._limits.text, most_asked=MOST_LEAST_TEXT)
         pattern = schema.get("pattern")
         if isinstance(pattern, str):
             bounded = bounded_pattern(pattern, most)
-            return self._scalars.text(least, most) if bounded is None else {"type": "string", "pattern": bounded}
+            return scalars.text(least, most) if bounded is None else {"type": "string", "pattern": bounded}
         form = schema.get("format")
         return (
-            self._scalars.format(form) if isinstance(form, str) and form in FORMATS else self._scalars.text(least, most)
+            scalars.formatted(form) if isinstance(form, str) and form in scalars.FORMATS else scalars.text(least, most)
         )
 
     def _array(self, schema: Mapping[str, Json], depth: int) -> dict[str, Json]:
         items = schema.get("items")
-        least, most = counts(schema, "Items", longest=ARRAY_ITEMS, most_asked=MOST_ARRAY_ITEMS)
+        least, most = counts(schema, "Items", longest=self._limits.items, most_asked=MOST_LEAST_ITEMS)
         places = schema.get("prefixItems")
         if (items is False and not places) or most == 0 or self._is_full(depth):
             return {"type": "array", "items": {"type": "null"}, "maxItems": 0}
-        if isinstance(places, list) and len(places) <= MOST_ARRAY_ITEMS:
+        if isinstance(places, list) and len(places) <= MOST_LEAST_ITEMS:
             each = [self.bounded(place, depth) for place in places]
             each += [self.bounded(items, depth)] * (least - len(each))
             return {"type": "array", "prefixItems": each, "items": False, "minItems": len(each), "maxItems": len(each)}
@@ -134,11 +132,11 @@ class _Bounding:
         return closed_object(properties, [name for name in required if name in properties])
 
     def _open_object(self, schema: Mapping[str, Json], additional: Json, depth: int) -> dict[str, Json]:
-        least, most = counts(schema, "Properties", longest=OPEN_PROPERTIES, most_asked=MOST_ARRAY_ITEMS)
+        least, most = counts(schema, "Properties", longest=OPEN_PROPERTIES, most_asked=MOST_LEAST_PROPERTIES)
         if most == 0:
             return closed_object({}, [])
         free = not isinstance(additional, Mapping) or not additional
-        values = self._scalars.scalar(SHORT_TEXT) if free else self.bounded(additional, depth)
+        values = scalars.scalar(SHORT_TEXT) if free else self.bounded(additional, depth)
         return {
             "type": "object",
             "additionalProperties": values,

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum, auto
 
 from app.domain import HistorySetting
@@ -10,7 +11,7 @@ from app.prompting.chat_template import JOINT
 from app.prompting.formats import Listing, PromptFormat, Section
 from app.prompting.segments import NOTHING, Segment, SegmentEncoder
 from app.prompting.tokenizer import PromptTokenizer
-from app.prompting.wording import Wording, wording
+from app.prompting.wording import Wording, date_line, wording
 
 APPLIED: tuple[HistorySetting, ...] = tuple(each for each in HistorySetting if each is not HistorySetting.AUTO)
 """The settings that a prompt can have."""
@@ -35,6 +36,8 @@ class Content:
     candidates: Sequence[Sequence[Segment]]
     """Of each its label, document and hints, as far as the format has them."""
     instruction: Segment
+    today: Segment = NOTHING
+    """Of `Assembly.today`."""
 
 
 Piece = tuple[Part, Segment]
@@ -62,6 +65,10 @@ class Assembly:
         template = Part.TEMPLATE
         return [(template, self._before), *system], [(template, self._middle), *user, (template, self._after)]
 
+    def today(self, day: date | None) -> Segment:
+        """The paragraph that tells the day; nothing in formats without, or where no day is given."""
+        return NOTHING if day is None or not self._format.dated else self._encoder.one(f"\n{date_line(day)}\n")
+
     def messages(self, system: Sequence[Piece], user: Sequence[Piece]) -> tuple[dict[str, str], ...]:
         """The texts of `pieces`, by role."""
         texts = ["".join(segment.text for _, segment in pieces) for pieces in (system, user)]
@@ -86,6 +93,7 @@ class Assembly:
                     yield Part.FORMAT, self._encoder.one(f"{space}{words.candidates}\n")
                     yield from self._list(Part.CANDIDATES, NOTHING, content.candidates)
                 case Section.INSTRUCTION:
+                    yield Part.FORMAT, content.today
                     if words.instruction:
                         yield Part.FORMAT, self._encoder.one(f"{space}{words.instruction}\n")
                     yield Part.INSTRUCTION, content.instruction

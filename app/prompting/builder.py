@@ -1,19 +1,23 @@
 """Instruction, history and candidates to one prompt that keeps its budget (paper, appendix B: 4,000 tokens)."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import date
 from itertools import chain
+from math import inf
 
-from app.domain import Candidate, HistorySetting, Interaction, Json
+from app.domain import Candidate, HistorySetting, Interaction
 from app.errors import PromptTooLong, SetupError
 from app.prompting.assembly import APPLIED, Assembly, Content, Part
 from app.prompting.documents import Detail, DocumentWriter
 from app.prompting.formats import Listing, PromptFormat
-from app.prompting.history import Histories, History, InteractionWriter
+from app.prompting.history import TTL, Histories, History, InteractionWriter
+from app.prompting.prompt import Prompt as Prompt
+from app.prompting.prompt import PromptUsage as PromptUsage
+from app.prompting.prompt import prompt_order as prompt_order
 from app.prompting.segments import NOTHING, Segment, SegmentEncoder
 from app.prompting.text import json_text, without_surrogates
-from app.prompting.tokenizer import PromptTokenizer
+from app.prompting.tokenizer import MAX_LABELS, PromptTokenizer
 
 BUDGET = 4_000
 _LONGEST_INTERACTION = 8
@@ -21,51 +25,13 @@ _LONGEST_INTERACTION = 8
 _CANDIDATES = 10
 """The paper's N."""
 _MEMORY = 64 * 1024 * 1024
-"""Bytes of encoded texts that are kept."""
+"""Bytes of encoded texts that are kept, and as many of users' texts."""
+_FEW = 8
+"""So many interactions are encoded in a millisecond or two."""
 _CHARACTERS_A_TOKEN = 50
 """More is an unusual text: the instruction's length is then known without encoding all of it."""
-
-
-@dataclass(frozen=True)
-class PromptUsage:
-    """Tokens by part; the five parts add up to `total`, which is never above `budget`."""
-
-    total: int
-    template: int
-    """The chat template's own."""
-    format: int
-    """Task, output format and headings."""
-    history: int
-    candidates: int
-    instruction: int
-    history_kept: int
-    """Interactions in the prompt."""
-    history_dropped: int
-    documents: Detail
-    budget: int
-
-    def as_json(self) -> dict[str, Json]:
-        return {**asdict(self), "documents": self.documents.value}
-
-
-@dataclass(frozen=True)
-class Prompt:
-    token_ids: tuple[int, ...]
-    """Chat template included; what follows them is the answer."""
-    messages: tuple[dict[str, str], ...]
-    """The same as `role` and `content`, for chat endpoints. Only of `token_ids` it is certain that no data became a
-    special token: what a server makes of these texts is its own."""
-    labels: tuple[str, ...]
-    """Of the candidates, in their order; empty in formats without."""
-    label_ids: tuple[int, ...]
-    usage: PromptUsage
-    stable_tokens: int
-    """So many tokens from the start stay as they are while the user's history only grows and all of it fits."""
-
-
-def prompt_order(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """By a hash of the name: gives away no rank, does not depend on the instruction, and is always the same."""
-    return sorted(candidates, key=lambda candidate: (_hash(candidate.tool.name), candidate.tool.name))
+_SELECTED = (Detail.SHORT, Detail.BRIEF, Detail.NAMES)
+"""The levels at which interactions may be left out."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +41,7 @@ class _Request:
     history: History
     candidates: Sequence[Candidate]
     relevance: Sequence[float] | None
+    today: Segment
 
 
 class PromptBuilder:
@@ -91,9 +58,11 @@ class PromptBuilder:
         self.budget = budget
         self._tokenizer = tokenizer
         self._encoder = SegmentEncoder(tokenizer, _MEMORY)
+        # What users wrote: kept so that a history which grew by one interaction is not encoded anew.
+        self._users = SegmentEncoder(tokenizer, _MEMORY, ttl=TTL)
         self._assembly = Assembly(tokenizer, self._encoder, format)
         self._documents = DocumentWriter(self._encoder, format)
-        writer = InteractionWriter(self._encoder, format, budget // _LONGEST_INTERACTION)
+        writer = InteractionWriter(self._users, format, budget // _LONGEST_INTERACTION)
         self._histories = Histories(writer, self._assembly.between.tokens)
         self._fixed = {(each, shown): self._fixed_tokens(each, shown) for each in APPLIED for shown in (False, True)}
         most = max(self._fixed.values())
@@ -103,10 +72,61 @@ class PromptBuilder:
                 f"is {budget}: raise it, or use a shorter format."
             )
 
-    def prepare(self, setting: HistorySetting, interactions: Sequence[Interaction]) -> None:
-        """Writes and encodes what `build` will need of this history; a thread may do it beforehand."""
-        if setting is not HistorySetting.NONE:
-            self._histories.of(interactions).fits(self.budget)
+    def is_quick(
+        self,
+        setting: HistorySetting,
+        interactions: Sequence[Interaction],
+        candidates: Sequence[Candidate],
+        *,
+        relevance: Sequence[float] | None = None,
+    ) -> bool:
+        """Whether `build` would find the documents and nearly all interactions encoded; else call it in a thread.
+
+        Encodes nothing. True of a history only where it is the very tuple of an earlier call.
+        """
+        length: float = 0
+        if setting is not HistorySetting.NONE and interactions:
+            history = self._histories.kept(interactions)
+            if history is None or history.to_write(candidates, relevance) > _FEW:
+                return False
+            length = inf if history.total is None else history.total
+        # The levels that `_choose` looks at.
+        for detail in Detail:
+            documents = [self._documents.kept(candidate.tool, detail) for candidate in candidates]
+            known = [document.tokens for document in documents if document is not None]
+            if len(known) < len(documents):
+                return False
+            left = self.budget - self._fixed[setting, length > 0] - sum(known)
+            if left >= (0 if detail in _SELECTED else length):
+                break
+        return True
+
+    def fitting(
+        self,
+        instruction: str,
+        setting: HistorySetting,
+        candidates: Sequence[Candidate],
+        *,
+        today: date | None = None,
+    ) -> int:
+        """The most of the candidates, taken from the first on, that `build` has room for, in whatever order it then
+        gets them; 0 if not even the first fits.
+
+        `setting` is NONE for a prompt without interactions. Raises PromptTooLong (part `instruction`), and ValueError
+        for `AUTO` and for candidates without hints in a format with hints.
+        """
+        _check_applied(setting)
+        day = self._assembly.today(today)
+        room = self.budget - self._fixed[setting, False] - day.tokens
+        room -= self._instruction(instruction, setting, day).tokens
+        if self.format.labels:
+            candidates = candidates[:MAX_LABELS]
+        for number, candidate in enumerate(candidates):
+            # A label has one token, whichever it is.
+            room -= self._listed_tokens([candidate], setting, Detail.NAMES)
+            if room < 0:
+                return number
+        return len(candidates)
 
     def build(
         self,
@@ -116,36 +136,38 @@ class PromptBuilder:
         candidates: Sequence[Candidate],
         *,
         relevance: Sequence[float] | None = None,
+        today: date | None = None,
     ) -> Prompt:
         """The prompt for an instruction. `interactions` are oldest first, `candidates` in prompt order.
 
         Interactions that come as a tuple, the same one at each call of a user, are read only once. `relevance`: of
         each interaction to the candidates, above 0 if it has any; without it tools, providers and categories tell.
-        Without interactions the prompt is impersonal, whatever the setting.
+        Without interactions the prompt is impersonal, whatever the setting. `today`: the user's, which formats that
+        are `dated` tell; without it the prompt names no day.
 
         Raises PromptTooLong (part `instruction` or `candidates`); ValueError for `AUTO`, for no candidates or more than
         there are labels, for candidates without hints in a format with hints, and for a `relevance` of other length.
         """
-        if setting is HistorySetting.AUTO:
-            raise ValueError("`auto` has to be decided before a prompt is built")
+        _check_applied(setting)
         if setting is HistorySetting.NONE or not interactions:
             setting, interactions, relevance = HistorySetting.NONE, (), None
         if relevance is not None and len(relevance) != len(interactions):
             raise ValueError(f"{len(relevance)} relevances for {len(interactions)} interactions")
         if not candidates:
             raise ValueError("a prompt needs at least one candidate")
-        asked = self._instruction(instruction, setting)
-        request = _Request(asked, setting, self._histories.of(interactions), candidates, relevance)
+        day = self._assembly.today(today)
+        asked = self._instruction(instruction, setting, day)
+        request = _Request(asked, setting, self._histories.of(interactions), candidates, relevance, day)
         return self._prompt(request, *self._choose(request))
 
-    def _instruction(self, instruction: str, setting: HistorySetting) -> Segment:
+    def _instruction(self, instruction: str, setting: HistorySetting, today: Segment) -> Segment:
         plain = self.format.listing is Listing.ARRAY
         text = without_surrogates(instruction) if plain else json_text(instruction)
-        room = self.budget - self._fixed[setting, False]
+        room = self.budget - self._fixed[setting, False] - today.tokens
         start = text[: _CHARACTERS_A_TOKEN * self.budget]
-        segment = self._encoder.one(start)
+        segment = self._users.one(start)
         if segment.tokens <= room and start != text:
-            segment = self._encoder.one(text)
+            segment = self._users.one(text)
         if segment.tokens > room:
             raise PromptTooLong(
                 f"The instruction has {segment.tokens} tokens or more, and there is room for {room}. Shorten it; long "
@@ -162,7 +184,7 @@ class PromptBuilder:
         for detail in (Detail.FULL, Detail.WITHOUT_RESPONSES, Detail.SHORT_OPTIONAL, Detail.SHORT):
             if history.fits(self._room(request, detail, history=len(history) > 0)):
                 return detail, range(len(history))
-        for detail in (Detail.SHORT, Detail.BRIEF, Detail.NAMES):
+        for detail in _SELECTED:
             if self._room(request, detail, history=False) >= 0:
                 room = self._room(request, detail, history=True)
                 kept = history.select(room, request.candidates, request.relevance)
@@ -182,20 +204,23 @@ class PromptBuilder:
 
     def _room(self, request: _Request, detail: Detail, *, history: bool) -> int:
         """Tokens left for interactions; below 0 where not even the rest fits."""
-        fixed = self._fixed[request.setting, history] + request.instruction.tokens
+        fixed = self._fixed[request.setting, history] + request.instruction.tokens + request.today.tokens
         return self.budget - fixed - self._tokens(request, detail)
 
     def _tokens(self, request: _Request, detail: Detail) -> int:
-        written = self._candidates(request, detail)
+        return self._listed_tokens(request.candidates, request.setting, detail)
+
+    def _listed_tokens(self, candidates: Sequence[Candidate], setting: HistorySetting, detail: Detail) -> int:
+        written = self._listed(candidates, setting, detail)
         return sum(segment.tokens for candidate in written for segment in (*candidate, self._assembly.between))
 
-    def _candidates(self, request: _Request, detail: Detail) -> list[list[Segment]]:
-        documents = [[self._documents.segment(candidate.tool, detail)] for candidate in request.candidates]
+    def _listed(self, candidates: Sequence[Candidate], setting: HistorySetting, detail: Detail) -> list[list[Segment]]:
+        documents = [[self._documents.segment(candidate.tool, detail)] for candidate in candidates]
         if self.format.labels:
             labels = self._encoder.many(self._tokenizer.labels(len(documents)))
             documents = [[label, *document] for label, document in zip(labels, documents, strict=True)]
         if self.format.hints:
-            hints = self._encoder.many([_hints(candidate, request.setting) for candidate in request.candidates])
+            hints = self._encoder.many([_hints(candidate, setting) for candidate in candidates])
             documents = [[*document, hint] for document, hint in zip(documents, hints, strict=True)]
         return documents
 
@@ -206,7 +231,8 @@ class PromptBuilder:
 
     def _prompt(self, request: _Request, detail: Detail, kept: Sequence[int]) -> Prompt:
         shown = request.history.segments(kept) if kept else None
-        content = Content(shown, self._candidates(request, detail), request.instruction)
+        listed = self._listed(request.candidates, request.setting, detail)
+        content = Content(shown, listed, request.instruction, request.today)
         system, user = self._assembly.pieces(request.setting, content)
         ids: list[int] = []
         counts = dict.fromkeys(Part, 0)
@@ -238,6 +264,11 @@ class PromptBuilder:
         )
 
 
+def _check_applied(setting: HistorySetting) -> None:
+    if setting is HistorySetting.AUTO:
+        raise ValueError("`auto` has to be decided before a prompt is built")
+
+
 def _hints(candidate: Candidate, setting: HistorySetting) -> str:
     hints = candidate.hints
     if hints is None:
@@ -245,7 +276,3 @@ def _hints(candidate: Candidate, setting: HistorySetting) -> str:
     if setting is HistorySetting.NONE:
         return f" fit {hints.fit}\n"
     return f" fit {hints.fit}, liked {hints.liked}, disliked {hints.disliked}\n"
-
-
-def _hash(name: str) -> bytes:
-    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()

@@ -1,9 +1,12 @@
-"""What a model's chat template puts around a system and a user message, the same on every day."""
+"""What a model's chat template puts around a system and a user message, the same on every day.
+
+Templates that print today's date print an empty one: these pieces come before the history, which an engine's prefix
+cache keeps for longer than a day, and a date that stands still would be a wrong one. The prompt's format tells the day.
+"""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import TemplateError, nodes
@@ -14,8 +17,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from app.domain import Json
 from app.errors import SetupError
 
-_DAY = datetime(2024, 7, 26, tzinfo=UTC)
-"""What templates that print today's date are told: the default of those that let it be given."""
 _SYSTEM, _USER = "petoolsystemmessage", "petoolusermessage"
 JOINT = "\n\n"
 """Between the system's and the user's text where they are one message."""
@@ -70,17 +71,18 @@ def _with_system(render: Callable[[list[dict[str, str]]], str]) -> ChatPieces | 
 
 
 def _renderer(template: str, roles: Mapping[str, str]) -> Callable[[list[dict[str, str]]], str]:
-    """The environment that chat templates are written for, with the clock stopped."""
+    """The environment that chat templates are written for, without a clock."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = _DAY.strftime
+    environment.globals["strftime_now"] = _no_date
     compiled = environment.from_string(template)
     # A thinking model would need its thoughts inside the schema.
     given: dict[str, Any] = {"add_generation_prompt": True, "enable_thinking": False, "tools": None, "documents": None}
-    given |= {"date_string": _DAY.strftime("%d %b %Y"), **roles}
+    # Given, as templates have a default of their own where it is not.
+    given |= {"date_string": "", **roles}
     return lambda messages: compiled.render(messages=messages, **given)
 
 
@@ -92,6 +94,10 @@ class _Generation(Extension):
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _no_date(_format: str) -> str:
+    return ""
 
 
 def _to_json(value: Json, indent: int | None = None, **_: Any) -> str:

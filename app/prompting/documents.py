@@ -1,6 +1,7 @@
 """Candidates' documents in the prompt, at as much detail as there is room for."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from threading import Lock
@@ -10,11 +11,12 @@ from cachetools import LRUCache
 from app.domain import Json, Parameter, Tool
 from app.json_schemas import SCHEMA, SCHEMA_LISTS, SCHEMA_MAPS
 from app.prompting.formats import Listing, PromptFormat
-from app.prompting.segments import Segment, SegmentEncoder, size
+from app.prompting.segments import Segment, SegmentEncoder, size, value_size
 from app.prompting.text import ELLIPSIS, cut, json_text, one_line, shortened
+from app.tool_names import alias
 
-_MEMORY = 32 * 1024 * 1024
-"""Bytes of documents that are found again by the tool itself, without writing them out."""
+_MEMORY = 64 * 1024 * 1024
+"""Bytes of documents, and of their tools, that are found again by the tool itself, without writing them out."""
 _RESPONSE_CHARACTERS = 2_000
 _TYPES, _TYPE_CHARACTERS = 7, 20
 """JSON Schema has seven types; longer is none of them."""
@@ -77,26 +79,35 @@ class DocumentWriter:
     def __init__(self, encoder: SegmentEncoder, format: PromptFormat) -> None:  # noqa: A002
         self._encoder = encoder
         self._format = format
-        # The tool is kept with its segment, so that its id stays its own.
+        # The tool is kept with its segment, so that its id stays its own; so its size counts too.
         self._kept: LRUCache[tuple[int, Detail], tuple[Tool, Segment]] = LRUCache(
-            maxsize=_MEMORY, getsizeof=lambda kept: size(kept[1])
+            maxsize=_MEMORY, getsizeof=lambda kept: _tool_size(kept[0]) + size(kept[1])
         )
         self._lock = Lock()
 
     def segment(self, tool: Tool, detail: Detail) -> Segment:
         """The document; in `Listing.LINES` what follows the label, up to the hints or the line's end."""
-        if detail is Detail.FULL and (not self._format.response_schemas or tool.response_schema is None):
-            detail = Detail.WITHOUT_RESPONSES
-        key = (id(tool), detail)
-        with self._lock:
-            kept = self._kept.get(key)
+        kept = self.kept(tool, detail)
         if kept is not None:
-            return kept[1]
-        segment = self._encoder.one(self._text(tool, detail))
-        if size(segment) <= self._kept.maxsize:
-            with self._lock:
-                self._kept[key] = (tool, segment)
+            return kept
+        segment = self._encoder.one(self._text(tool, self._written_at(tool, detail)))
+        with self._lock, suppress(ValueError):  # too large to be kept
+            self._kept[self._key(tool, detail)] = (tool, segment)
         return segment
+
+    def kept(self, tool: Tool, detail: Detail) -> Segment | None:
+        """What `segment` gives without writing the document; None where it would write it."""
+        with self._lock:
+            found = self._kept.get(self._key(tool, detail))
+        return found[1] if found is not None else None
+
+    def _key(self, tool: Tool, detail: Detail) -> tuple[int, Detail]:
+        return id(tool), self._written_at(tool, detail)
+
+    def _written_at(self, tool: Tool, detail: Detail) -> Detail:
+        if detail is Detail.FULL and (not self._format.response_schemas or tool.response_schema is None):
+            return Detail.WITHOUT_RESPONSES
+        return detail
 
     def _text(self, tool: Tool, detail: Detail) -> str:
         limits = _LIMITS[detail]
@@ -105,13 +116,20 @@ class DocumentWriter:
         return f" {json_text(_flat(tool, limits))}" + ("" if self._format.hints else "\n")
 
 
+def _tool_size(tool: Tool) -> int:
+    """Bytes of memory, roughly."""
+    texts = [tool.name, tool.category, tool.provider, tool.api, tool.description]
+    parameters = [[each.name, each.schema, each.description, each.default] for each in tool.parameters]
+    return value_size([texts, parameters, tool.response_schema])
+
+
 def _published(tool: Tool, limits: _Limits) -> dict[str, Json]:
-    document: dict[str, Json] = {"tool_name": tool.name}
+    document: dict[str, Json] = {"tool_name": alias(tool.name)}
     if description := _description(tool.description, limits.description):
         document["description"] = description
     for key, required in (("required_parameters", True), ("optional_parameters", False)):
         of = limits.required if required else limits.optional
-        name_first = [({"name": each.name}, _schema_of(each, of)) for each in _parameters(tool, required)]
+        name_first = [({"name": alias(each.name)}, _schema_of(each, of)) for each in _parameters(tool, required)]
         # The name comes first and last: no keyword of the schema takes its place.
         document[key] = [name | schema | name for name, schema in name_first]
     if limits.response and tool.response_schema is not None:
@@ -120,12 +138,12 @@ def _published(tool: Tool, limits: _Limits) -> dict[str, Json]:
 
 
 def _flat(tool: Tool, limits: _Limits) -> dict[str, Json]:
-    document: dict[str, Json] = {"tool_name": tool.name}
+    document: dict[str, Json] = {"tool_name": alias(tool.name)}
     if description := _description(tool.description, limits.description):
         document["description"] = description
     for key, required in (("required", True), ("optional", False)):
         of = limits.required if required else limits.optional
-        written = {each.name: _brief(_schema_of(each, of)) for each in _parameters(tool, required)}
+        written = {alias(each.name): _brief(_schema_of(each, of)) for each in _parameters(tool, required)}
         if written:
             document[key] = written
     if limits.response and tool.response_schema is not None:

@@ -42,6 +42,8 @@ class PromptFormat:
     listing: Listing
     response_schemas: bool
     """Where there is room for them."""
+    dated: bool
+    """The day stands before the instruction, which may speak of tomorrow."""
 
 
 _CONSTANT_FIRST = (Section.TASK, Section.OUTPUT), (Section.HISTORY, Section.CANDIDATES, Section.INSTRUCTION)
@@ -57,6 +59,7 @@ _PUBLISHED = PromptFormat(
     user=(Section.INSTRUCTION,),
     listing=Listing.ARRAY,
     response_schemas=True,
+    dated=False,
 )
 
 
@@ -72,6 +75,7 @@ def _ours(name: str, answer: AnswerStyle, *, hints: bool) -> PromptFormat:
         listing=Listing.LINES,
         # A quarter of a document's tokens, and neither the choice nor the parameters depend on them.
         response_schemas=False,
+        dated=True,
     )
 
 

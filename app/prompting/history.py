@@ -1,18 +1,22 @@
 """A user's interactions in the prompt: written once, all of them where they fit, else the ones that tell most."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
+from time import monotonic
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 
 from app.domain import Candidate, Interaction, Json
 from app.prompting.formats import Listing, PromptFormat
 from app.prompting.segments import Segment, SegmentEncoder
 from app.prompting.text import json_text, shortened
+from app.tool_names import alias
 
 _KEPT = 100_000
 """Interactions of recent histories that are found again by the history itself."""
+TTL = 3_600
+"""Seconds for which a user's texts are kept: those of an erased user leave the memory."""
 _BLOCK = 64
 """Interactions that are encoded together."""
 _MISSES = 8
@@ -49,11 +53,11 @@ class InteractionWriter:
         call = interaction.tool_call
         instruction, parameters = (
             shortened(value, characters=characters, items=items, depth=depth)
-            for value in (interaction.instruction, call.parameters)
+            for value in (interaction.instruction, {alias(name): value for name, value in call.parameters.items()})
         )
         rating = {"rating": interaction.rating.value} if interaction.rating is not None else {}
         asked = {"instruction": instruction}
-        written: dict[str, Json] = {"tool_name": call.tool_name, "parameters": parameters}
+        written: dict[str, Json] = {"tool_name": alias(call.tool_name), "parameters": parameters}
         if self._format.listing is Listing.ARRAY:
             return json_text(asked | {"tool_call": written} | rating)
         # The rating comes first: it tells how to read what follows.
@@ -97,6 +101,19 @@ class History:
             self._total = total
         return self._total <= room
 
+    @property
+    def total(self) -> int | None:
+        """Tokens of all interactions; None while not all of them are written."""
+        return self._total
+
+    def to_write(self, candidates: Sequence[Candidate], relevance: Sequence[float] | None) -> int:
+        """About how many interactions `fits` and `select` would still write."""
+        if self._total is not None or not self.interactions:
+            return 0
+        likely = self._relevant(candidates, relevance)[:_BLOCK]
+        recent = range(max(0, len(self) - _BLOCK), len(self))
+        return sum(self._segments[position] is None for position in {*likely, *recent})
+
     def select(self, room: int, candidates: Sequence[Candidate], relevance: Sequence[float] | None) -> list[int]:
         """Positions, in time order, of interactions that have at most `room` tokens together.
 
@@ -106,7 +123,7 @@ class History:
         """
         if room <= 0:
             return []
-        relevant = self._by_likeness(candidates) if relevance is None else _by_number(relevance)
+        relevant = self._relevant(candidates, relevance)
         chosen: set[int] = set()
         left = room - self._take(relevant, room // 2, chosen)
         left -= self._take(range(len(self) - 1, -1, -1), left, chosen)
@@ -129,6 +146,9 @@ class History:
                     return taken
         return taken
 
+    def _relevant(self, candidates: Sequence[Candidate], relevance: Sequence[float] | None) -> list[int]:
+        return self._by_likeness(candidates) if relevance is None else _by_number(relevance)
+
     def _by_likeness(self, candidates: Sequence[Candidate]) -> list[int]:
         tools = [candidate.tool for candidate in candidates]
         names = {tool.name for tool in tools}
@@ -149,21 +169,22 @@ class History:
 
 
 class Histories:
-    """Recent histories, found again by the very tuple they came in. Safe to use from many threads at once."""
+    """Histories of the last hour, found again by the very tuple they came in. Safe to use from many threads at once."""
 
-    def __init__(self, writer: InteractionWriter, between: int) -> None:
+    def __init__(self, writer: InteractionWriter, between: int, timer: Callable[[], float] = monotonic) -> None:
         self._writer = writer
         self._between = between
         # The history holds its tuple, so that the tuple's id stays its own.
-        self._kept: LRUCache[int, History] = LRUCache(maxsize=_KEPT, getsizeof=lambda history: len(history) + 1)
+        self._kept: TTLCache[int, History] = TTLCache(
+            maxsize=_KEPT, ttl=TTL, timer=timer, getsizeof=lambda history: len(history) + 1
+        )
         self._lock = Lock()
 
     def of(self, interactions: Sequence[Interaction]) -> History:
         """What is no tuple can change, and is read anew each time."""
         if not isinstance(interactions, tuple):
             return History(tuple(interactions), self._writer, self._between)
-        with self._lock:
-            kept = self._kept.get(id(interactions))
+        kept = self.kept(interactions)
         if kept is not None:
             return kept
         history = History(interactions, self._writer, self._between)
@@ -171,6 +192,12 @@ class Histories:
             with self._lock:
                 self._kept[id(interactions)] = history
         return history
+
+    def kept(self, interactions: Sequence[Interaction]) -> History | None:
+        with self._lock:
+            self._kept.expire()
+            found = self._kept.get(id(interactions))
+        return found if found is not None and found.interactions is interactions else None
 
 
 def _by_number(relevance: Sequence[float]) -> list[int]:

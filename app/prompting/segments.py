@@ -1,16 +1,21 @@
 """Pieces of a prompt with their tokens, encoded once and kept for the next call."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from threading import Lock
+from time import monotonic
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 
+from app.domain import Json
 from app.prompting.tokenizer import PromptTokenizer
 
 _OVERHEAD_BYTES = 400
 """Of the Python objects around a segment's text and ids."""
+_VALUE_BYTES = 64
+"""Of a Python object and the place it has in another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,34 @@ NOTHING = Segment("", array("I"))
 
 def size(segment: Segment) -> int:
     """Bytes of memory, roughly."""
-    return _OVERHEAD_BYTES + 4 * len(segment.ids) + len(segment.text) * (1 if segment.text.isascii() else 4)
+    return _OVERHEAD_BYTES + 4 * len(segment.ids) + _text_bytes(segment.text)
+
+
+def value_size(value: Json) -> int:
+    """Bytes of memory, roughly, of a JSON value however deep it is; what stands in it twice counts once."""
+    total = 0
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        total += _VALUE_BYTES
+        if isinstance(each, str):
+            total += _text_bytes(each)
+        elif isinstance(each, int):
+            total += each.bit_length() // 8
+        elif isinstance(each, Mapping):
+            left.extend(each.keys())
+            left.extend(each.values())
+        elif isinstance(each, list | tuple):
+            left.extend(each)
+    return total
+
+
+def _text_bytes(text: str) -> int:
+    return len(text) * (1 if text.isascii() else 4)
 
 
 class SegmentEncoder:
@@ -37,9 +69,12 @@ class SegmentEncoder:
     Safe to use from many threads at once.
     """
 
-    def __init__(self, tokenizer: PromptTokenizer, memory: int) -> None:
+    def __init__(
+        self, tokenizer: PromptTokenizer, memory: int, *, ttl: float = inf, timer: Callable[[], float] = monotonic
+    ) -> None:
+        """`ttl`: seconds after which a text is forgotten, however often it was used."""
         self._tokenizer = tokenizer
-        self._kept: LRUCache[str, Segment] = LRUCache(maxsize=memory, getsizeof=size)
+        self._kept: TTLCache[str, Segment] = TTLCache(maxsize=memory, ttl=ttl, timer=timer, getsizeof=size)
         self._lock = Lock()
 
     def one(self, text: str) -> Segment:
@@ -47,6 +82,7 @@ class SegmentEncoder:
 
     def many(self, texts: Sequence[str]) -> list[Segment]:
         with self._lock:
+            self._kept.expire()
             found = {text: segment for text in texts if (segment := self._kept.get(text)) is not None}
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:

@@ -104,9 +104,9 @@ class PromptTokenizer:
         ids = self.encode(label)
         if len(ids) != 1 or ids[0] == self._unknown:
             return None
-        opening = '{"tool_name": "'
+        opening = '{"tool_name":"'
         place = (len(opening), len(opening) + 1)
-        for rest in (' Weather.Service.forecast", "parameters": {}}', '", "parameters": {}}'):
+        for rest in (' Weather.Service.forecast","parameters":{}}', '","parameters":{}}'):
             answer = self._data.encode(opening + label + rest, add_special_tokens=False)
             if (ids[0], place) not in zip(answer.ids, answer.offsets, strict=True):
                 return None

@@ -4,6 +4,7 @@ Frozen with the formats (`app.prompting.formats`).
 """
 
 from dataclasses import dataclass
+from datetime import date
 
 from app.domain import AnswerStyle, HistorySetting, Json
 from app.prompting.formats import Listing, PromptFormat
@@ -66,6 +67,8 @@ _HINTS_IMPERSONAL = (
     "further behind it is."
 )
 
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
 
 @dataclass(frozen=True)
 class Wording:
@@ -107,6 +110,12 @@ def wording(format: PromptFormat, setting: HistorySetting) -> Wording:  # noqa: 
         candidates="Candidates:",
         instruction="Instruction:",
     )
+
+
+def date_line(today: date) -> str:
+    """In English whatever the process's locale is."""
+    # A datetime is a date too, and its own isoformat would add the time.
+    return f"Today is {_WEEKDAYS[today.weekday()]}, {date.isoformat(today)}."
 
 
 def _output(answer: AnswerStyle) -> str:

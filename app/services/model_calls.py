@@ -4,10 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
-
-from cachetools import LRUCache
 
 from app.calling.answer_schema import answer_schema
 from app.calling.answers import Answer, read_answer
@@ -64,7 +63,6 @@ class ModelCaller:
         self._max_tokens = max_tokens
         self._temperature = temperature
         self._fusion_weight = fusion_weight
-        self._prepared: LRUCache[int, Sequence[Interaction]] = LRUCache(_HISTORIES)
 
     async def answer(self, request: ModelRequest, watch: Stopwatch) -> ModelAnswer:
         """Raises `PromptTooLong`, `EngineError`; `CallerGone` if the answer was abandoned."""
@@ -111,24 +109,29 @@ class ModelCaller:
 
     async def _prompt(self, request: ModelRequest) -> tuple[Prompt, list[Candidate]]:
         """Candidates that do not fit are left out, the least wanted first."""
-        history = request.interactions
-        if len(history) > _MANY and self._prepared.get(id(history)) is not history:
-            await asyncio.to_thread(self._prompts.prepare, request.setting, history)
-            # Kept with it, so that no other history gets its id.
-            self._prepared[id(history)] = history
+        today = datetime.now(UTC).date()
         candidates = list(request.candidates)
-        while True:
-            ordered = prompt_order(candidates)
-            try:
-                prompt = self._prompts.build(
-                    request.instruction, request.setting, request.interactions, ordered, relevance=request.relevance
-                )
-            except PromptTooLong as error:
-                if error.extra.get("part") != "candidates" or len(candidates) == 1:
-                    raise
-                candidates.pop()
-            else:
-                return prompt, ordered
+        try:
+            return await self._built(request, candidates, today)
+        except PromptTooLong as error:
+            if error.extra.get("part") != "candidates":
+                raise
+            setting = request.setting if request.interactions else HistorySetting.NONE
+            fitting = self._prompts.fitting(request.instruction, setting, candidates, today=today)
+            if fitting == 0:
+                raise
+        return await self._built(request, candidates[:fitting], today)
+
+    async def _built(
+        self, request: ModelRequest, candidates: Sequence[Candidate], today: date
+    ) -> tuple[Prompt, list[Candidate]]:
+        ordered, relevance = prompt_order(candidates), request.relevance
+        history = request.setting, request.interactions
+        build = partial(self._prompts.build, request.instruction, *history, ordered, relevance=relevance, today=today)
+        if self._prompts.is_quick(*history, ordered, relevance=relevance):
+            return build(), ordered
+        # Encoding what is new of a long history or of large documents takes longer than other requests should wait.
+        return await asyncio.to_thread(build), ordered
 
     async def _generate(
         self,
@@ -169,11 +172,8 @@ NO_MODEL_USAGE: Mapping[str, Json] = {
     "prompt": None,
     "candidates_dropped": 0,
 }
-_HISTORIES = 2_000
 _NOISE = 0.05
 """Of log-probabilities that two passes of a model give: the likelier of two by less is not told apart."""
-_MANY = 50
-"""Interactions that are new to the prompt builder are encoded in a thread if they are more than these."""
 
 
 def _chances(

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from app.prompting.formats import Listing, PromptFormat, format_named
 from tests.unit.prompting_models import tokenizer_of
 
 START = datetime(2026, 1, 1, 9, tzinfo=UTC)
+TODAY = date(2026, 11, 22)
 _LINE = re.compile(r"(\S) (\{.*\})(?: fit (\d)(?:, liked (\d), disliked (\d))?)?")
 
 
@@ -75,6 +76,7 @@ class Read:
     labels: list[str]
     hints: list[tuple[int, ...]]
     instruction: str
+    today: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -98,7 +100,8 @@ def read(prompt: Prompt, format: PromptFormat) -> Read:  # noqa: A002
     starts = [number for number, line in enumerate(lines) if line.startswith("History, ")]
     assert len(starts) <= 1
     history = [json.loads(line) for line in lines[starts[0] + 1 : first - 1]] if starts else None
-    found = [_matched(line) for line in lines[first + 1 : second - 1]]
+    told = lines[second - 2] if lines[second - 2].startswith("Today is ") else None
+    found = [_matched(line) for line in lines[first + 1 : second - (1 if told is None else 3)]]
     assert len(lines) == second + 2
     return Read(
         history,
@@ -106,6 +109,7 @@ def read(prompt: Prompt, format: PromptFormat) -> Read:  # noqa: A002
         [match[1] for match in found],
         [tuple(int(digit) for digit in match.groups()[2:] if digit is not None) for match in found],
         json.loads(lines[-1]),
+        told,
     )
 
 

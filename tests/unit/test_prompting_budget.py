@@ -1,7 +1,7 @@
 """Whatever comes, a prompt keeps its budget, and what may never be cut is in it."""
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from app.catalogue.parse import parse
 from app.domain import HistorySetting, Interaction, Json, Parameter, Rating, Tool, ToolCall, ToolSource
 from app.errors import PromptTooLong, SetupError
-from app.prompting.builder import PromptUsage
+from app.prompting.builder import PromptUsage, prompt_order
 from app.prompting.documents import Detail
 from app.prompting.formats import FORMATS, format_named
 from app.prompting.text import ELLIPSIS
-from tests.unit.prompting_cases import START, Read, builder, candidate, parameters_of, read, tool
+from app.tool_names import alias
+from tests.unit.prompting_cases import START, TODAY, Read, builder, candidate, parameters_of, read, tool
 from tests.unit.prompting_models import KINDS, RESERVED_TEXTS, texts, tokenizer_of
 
 WORDS = st.sampled_from([*RESERVED_TEXTS, "\n\nCandidates:\n", '"', "\\", "\u2028", "\ud800", "…", "{}", "😀", "İ", ""])
@@ -77,10 +78,11 @@ def test_no_prompt_is_over_its_budget_and_none_lacks_what_must_be_in_it(name: st
     setting = data.draw(st.sampled_from([each for each in HistorySetting if each is not HistorySetting.AUTO]))
     candidates = [candidate(each) for each in data.draw(st.lists(tools(), min_size=1, max_size=12))]
     budget = data.draw(st.sampled_from([1_100, 1_500, 2_500, 4_000]))
+    today = data.draw(st.none() | st.dates())
     relevance = data.draw(st.none() | st.lists(st.floats(), min_size=len(history), max_size=len(history)))
     built = builder(name, kind, budget)
     try:
-        prompt = built.build(instruction, setting, history, candidates, relevance=relevance)
+        prompt = built.build(instruction, setting, history, candidates, relevance=relevance, today=today)
     except PromptTooLong as error:
         event(f"too long: {error.extra['part']}")
         return
@@ -93,9 +95,9 @@ def test_no_prompt_is_over_its_budget_and_none_lacks_what_must_be_in_it(name: st
     said = read(prompt, format_named(name))
     plain = instruction.replace("\ud800", "\ufffd") if name == "published-1" else instruction
     assert said.instruction == plain
-    assert said.names == [each.tool.name for each in candidates]
+    assert said.names == [alias(each.tool.name) for each in candidates]
     for document, of in zip(said.candidates, candidates, strict=True):
-        marks = {each.name: each.required for each in of.tool.parameters}
+        marks = {alias(each.name): each.required for each in of.tool.parameters}
         assert {each: required for each, (_, required) in parameters_of(document).items()} == marks
         assert all(type_ for type_, _ in parameters_of(document).values())
     check_history(said, history, prompt.usage)
@@ -105,7 +107,7 @@ def check_history(said: Read, history: tuple[Interaction, ...], usage: PromptUsa
     """Kept interactions are in time order, each with its own tool and rating."""
     numbers = [int(item["instruction"].split(" ")[0].rstrip(ELLIPSIS)) for item in said.history or []]
     assert numbers == sorted(set(numbers))
-    assert said.called == [(history[number].tool_call.tool_name, history[number].rating) for number in numbers]
+    assert said.called == [(alias(history[number].tool_call.tool_name), history[number].rating) for number in numbers]
     assert usage.history_kept == len(numbers)
     assert usage.history_kept + usage.history_dropped in (0, len(history))
 
@@ -126,6 +128,43 @@ def test_windows_of_real_candidates_keep_the_budget_with_any_history(name: str, 
         assert read(prompt, format_named(name)).names == [each.tool.name for each in candidates]
         seen.add(prompt.usage.documents)
     assert {Detail.FULL, Detail.SHORT} <= seen
+
+
+@pytest.mark.parametrize("kind", ["tiny", "sentencepiece_like"])
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("today", [None, TODAY])
+def test_as_many_candidates_as_fitting_says_can_be_built_with_and_not_one_more(
+    name: str, kind: str, today: date | None
+) -> None:
+    wide = [
+        candidate(tool(f"A.b.{n}", *(Parameter(f"p {n} {m}", {"type": "string"}) for m in range(n * 7 % 13))))
+        for n in range(50)
+    ]
+    seen: set[int] = set()
+    for budget in range(1_300, 2_600, 130):
+        one = builder(name, kind, budget)
+        k = one.fitting("Rain?", HistorySetting.CHRONOLOGICAL, wide, today=today)
+        seen.add(k)
+        if k:
+            prompt = one.build("Rain?", HistorySetting.CHRONOLOGICAL, PAST, prompt_order(wide[:k]), today=today)
+            assert prompt.usage.total <= budget
+        if k < len(wide):
+            with pytest.raises(PromptTooLong, match="candidates have"):
+                one.build("Rain?", HistorySetting.CHRONOLOGICAL, PAST, prompt_order(wide[: k + 1]), today=today)
+    assert len(seen) > 3
+
+
+def test_where_all_candidates_fit_fitting_says_so_and_where_none_does_too() -> None:
+    one = candidate(tool("A.b.c"))
+    assert builder().fitting("Rain?", HistorySetting.NONE, [one]) == 1
+    assert builder().fitting("Rain?", HistorySetting.NONE, []) == 0
+    assert builder().fitting("Rain?", HistorySetting.NONE, [candidate(tool("A.b." + "long " * 9_000)), one]) == 0
+    # More than there are labels could not be built with either.
+    assert builder(budget=100_000).fitting("Rain?", HistorySetting.NONE, [one] * 60) == 50
+    with pytest.raises(PromptTooLong, match="instruction"):
+        builder().fitting("rain " * 9_000, HistorySetting.NONE, [one])
+    with pytest.raises(ValueError, match="auto"):
+        builder().fitting("Rain?", HistorySetting.AUTO, [one])
 
 
 def words(number: int) -> str:

@@ -16,6 +16,7 @@ from app.prompting.documents import Detail
 from app.prompting.formats import FORMATS, format_named
 from app.prompting.model_files import ModelFiles
 from app.prompting.tokenizer import PromptTokenizer
+from app.tool_names import alias
 from tests.unit.prompting_cases import (
     CANDIDATES,
     CITY,
@@ -25,6 +26,7 @@ from tests.unit.prompting_cases import (
     builder,
     candidate,
     interaction,
+    parameters_of,
     read,
     tool,
 )
@@ -110,15 +112,19 @@ def test_data_cannot_fake_a_section(name: str, text: str) -> None:
         assert message["content"].splitlines() == message["content"].split("\n")
 
 
-def test_lone_surrogates_in_any_data_are_kept_as_escapes() -> None:
+def test_lone_surrogates_in_any_data_are_kept_as_escapes_and_in_names_have_an_alias() -> None:
     bad = "a\ud800b"
     fake = tool(bad, Parameter(bad, {"type": "string"}, True, bad, bad), description=bad)
     past = Interaction(bad, ToolCall(bad, {bad: bad}), START)
     for name in ("hinted-1", "published-1"):
         prompt = builder(name).build(bad, CHRONOLOGICAL, (past,), [candidate(fake)])
         said = read(prompt, format_named(name))
-        assert said.names == [bad]
-        assert said.called == [(bad, None)]
+        assert said.names == [alias(bad)]
+        assert said.called == [(alias(bad), None)]
+        assert list(parameters_of(said.candidates[0])) == [alias(bad)]
+        past_call = (said.history or [])[0]
+        assert past_call.get("tool_call", past_call)["parameters"] == {alias(bad): bad}
+        assert said.candidates[0]["description"] == bad
         assert said.instruction == (bad if name == "hinted-1" else "a\ufffdb")
         assert all(message["content"].encode("utf-8") for message in prompt.messages)
 
@@ -152,7 +158,6 @@ def test_less_detail_in_the_documents_leaves_the_history_s_tokens_as_they_are() 
 
 def test_the_same_state_gives_the_same_prompt_however_it_is_built() -> None:
     fresh = PromptBuilder(tokenizer_of("tiny"), format_named("hinted-1"))
-    fresh.prepare(RATED, HISTORY)
     copies = tuple(replace(each) for each in HISTORY)
     prompts = [
         fresh.build("Rain?", RATED, HISTORY, CANDIDATES),
@@ -279,7 +284,9 @@ def test_many_threads_build_what_one_builds() -> None:
     shared = PromptBuilder(tokenizer_of("tiny"), format_named("hinted-1"))
     histories = [tuple(interaction(n * k, f"Cat{n % 5}.P{n % 9}.x") for n in range(400)) for k in range(1, 9)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda history: shared.prepare(RATED, history), histories * 3))
+        quick = list(pool.map(lambda history: shared.is_quick(RATED, history, CANDIDATES), histories * 3))
         built = list(pool.map(lambda history: shared.build("Rain?", RATED, history, CANDIDATES), histories * 3))
     alone = [builder().build("Rain?", RATED, history, CANDIDATES) for history in histories]
     assert built == alone * 3
+    assert not any(quick)
+    assert all(shared.is_quick(RATED, history, CANDIDATES) for history in histories)

@@ -1,6 +1,7 @@
 """Tools' documents in the prompt, from all there is to the bare minimum."""
 
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from app.domain import Json, Parameter, Tool
 from app.prompting.documents import Detail, DocumentWriter
 from app.prompting.formats import FORMATS, format_named
 from app.prompting.segments import SegmentEncoder
+from app.tool_names import alias
 from tests.unit.prompting_cases import FORECAST, parameters_of, tool
 from tests.unit.prompting_models import tokenizer_of
 
@@ -145,3 +147,33 @@ def test_tools_that_came_one_after_the_other_at_the_same_address_are_not_mixed_u
     one = writer("labelled-1")
     names = {one.segment(tool(f"A.b.{number}"), Detail.FULL).text for number in range(1_000)}
     assert len(names) == 1_000
+
+
+def test_tools_given_inline_are_not_held_without_bound() -> None:
+    one = writer("labelled-1")
+    # Short in the prompt, large in the memory: what the format leaves out counts too.
+    given = [tool(f"A.b.{number}", response={"x": "y" * 1_000_000}) for number in range(200)]
+    held = [weakref.ref(each) for each in given]
+    for each in given:
+        one.segment(each, Detail.FULL)
+    newest = given[-1]
+    assert one.kept(newest, Detail.FULL) is not None
+    del given, each
+    assert 1 < sum(each() is not None for each in held) < 70
+
+
+def test_a_tool_too_large_to_be_held_is_written_each_time() -> None:
+    one, huge = writer("labelled-1"), tool("A.b.c", response="y" * 70_000_000)
+    assert one.segment(huge, Detail.FULL) == one.segment(huge, Detail.FULL)
+    assert one.kept(huge, Detail.FULL) is None
+
+
+@formats
+@details
+def test_names_that_no_grammar_can_write_have_their_alias_in_every_level(name: str, detail: Detail) -> None:
+    odd = ["patternProperties", "a\x7fb", "\udc00"]
+    of = tool("A.b.\x7f", *(Parameter(each, {"type": "string"}, number == 1) for number, each in enumerate(odd)))
+    document = written(of, detail, name)
+    assert document["tool_name"] == alias(of.name) != of.name
+    assert set(parameters_of(document)) == {alias(each) for each in odd}
+    assert set(parameters_of(document)).isdisjoint(odd)

@@ -6,15 +6,17 @@ still being written, `python -m tests.unit.test_prompting_formats` writes the fi
 
 import json
 import re
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from app.domain import AnswerStyle, HistorySetting
 from app.errors import SetupError
+from app.prompting.builder import Prompt
 from app.prompting.formats import FORMATS, format_named
 from app.prompting.wording import wording
-from tests.unit.prompting_cases import CANDIDATES, HISTORY, builder, read
+from tests.unit.prompting_cases import CANDIDATES, HISTORY, TODAY, builder, read
 from tests.unit.prompting_models import tokenizer_of
 
 GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
@@ -24,9 +26,9 @@ formats = pytest.mark.parametrize("name", FORMATS)
 settings = pytest.mark.parametrize("setting", SETTINGS)
 
 
-def written(name: str, setting: HistorySetting) -> str:
+def written(name: str, setting: HistorySetting, today: date | None = TODAY) -> str:
     """The prompt as its tokens say it, template and special tokens included."""
-    prompt = builder(name).build(INSTRUCTION, setting, HISTORY, CANDIDATES)
+    prompt = builder(name).build(INSTRUCTION, setting, HISTORY, CANDIDATES, today=today)
     return tokenizer_of("tiny").decode(prompt.token_ids)
 
 
@@ -57,6 +59,35 @@ def test_a_prompt_says_all_of_its_data(name: str, setting: HistorySetting) -> No
         assert said.history is None
     else:
         assert said.called == [(each.tool_call.tool_name, each.rating) for each in HISTORY]
+
+
+@formats
+@settings
+def test_the_day_is_told_once_right_before_the_instruction_and_only_if_it_is_known(
+    name: str, setting: HistorySetting
+) -> None:
+    line = "Today is Sunday, 2026-11-22.\n\n"
+    dated, undated = written(name, setting), written(name, setting, None)
+    assert dated.count("Today") == (name != "published-1")
+    assert dated.replace(f"{line}Instruction:\n", "Instruction:\n") == undated
+    # Another day changes nothing that an engine's prefix cache holds.
+    days = [TODAY, TODAY + timedelta(days=1)]
+    first, second = (builder(name).build("x", setting, HISTORY, CANDIDATES, today=day) for day in days)
+    assert first.token_ids[: first.stable_tokens] == second.token_ids[: second.stable_tokens]
+    assert (first.token_ids == second.token_ids) is (name == "published-1")
+
+
+def test_the_day_counts_as_the_format_s_own_and_has_an_english_name() -> None:
+    def build(day: date | None) -> Prompt:
+        return builder().build("x", HistorySetting.CHRONOLOGICAL, HISTORY, CANDIDATES, today=day)
+
+    said = [read(build(TODAY + timedelta(days=n)), format_named("hinted-1")).today for n in range(7)]
+    names = [(line or "").removeprefix("Today is ").split(",")[0] for line in said]
+    assert names == ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
+    assert build(datetime(2026, 11, 22, 23, 30, tzinfo=UTC)) == build(TODAY)
+    usage, without = build(TODAY).usage, build(None).usage
+    assert usage.format - without.format == usage.total - without.total > 0
+    assert read(build(None), format_named("hinted-1")).today is None
 
 
 @formats

@@ -1,17 +1,20 @@
 """Which interactions a prompt has when not all of them fit, and how each is written."""
 
 import json
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from app.domain import HistorySetting, Interaction, Json, Rating, ToolCall
+from app.domain import Candidate, HistorySetting, Interaction, Json, Rating, ToolCall
 from app.prompting.builder import Prompt, PromptBuilder
 from app.prompting.formats import FORMATS, format_named
+from app.prompting.history import TTL, Histories, InteractionWriter
+from app.prompting.segments import Segment, SegmentEncoder
 from app.prompting.tokenizer import PromptTokenizer
-from tests.unit.prompting_cases import FORECAST, START, Read, builder, candidate, interaction, read
-from tests.unit.prompting_models import KINDS
+from tests.unit.prompting_cases import FORECAST, START, Read, builder, candidate, interaction, read, tool
+from tests.unit.prompting_models import KINDS, tokenizer_of
 
 RATED = HistorySetting.RATING_INTEGRATED
 CANDIDATES = [candidate(FORECAST)]
@@ -132,27 +135,105 @@ def test_where_no_interaction_fits_the_history_is_not_even_headed() -> None:
     assert "History, " not in prompt.messages[-1]["content"]
 
 
-def test_what_was_prepared_is_not_encoded_again() -> None:
-    class Counting(PromptTokenizer):
-        texts = 0
+class Counting(PromptTokenizer):
+    texts = 0
 
-        def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-            Counting.texts += len(texts)
-            return super().encode_batch(texts)
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        self.texts += len(texts)
+        return super().encode_batch(texts)
 
-    built = PromptBuilder(Counting(KINDS["tiny"]()), format_named("labelled-1"))
+
+def test_what_was_encoded_is_not_encoded_again() -> None:
+    tokenizer = Counting(KINDS["tiny"]())
+    built = PromptBuilder(tokenizer, format_named("labelled-1"))
     history = tuple(interaction(number, "Maps.Any.Route") for number in range(2_000))
     built.build("Rain?", RATED, (), CANDIDATES)
-    before = Counting.texts
-    built.prepare(RATED, history)
-    prepared = Counting.texts - before
-    assert 20 < prepared < 400  # not all 2,000: no prompt has room for them
+    before = tokenizer.texts
     built.build("Snow?", RATED, history, CANDIDATES)
-    once = Counting.texts
-    assert once - before - prepared < 10  # heading, instruction, documents
+    once = tokenizer.texts
+    assert 20 < once - before < 400  # not all 2,000: no prompt has room for them
     built.build("Snow?", RATED, history, CANDIDATES)
     built.build("Snow?", RATED, tuple(replace(each) for each in history), CANDIDATES)
-    assert Counting.texts == once
+    assert tokenizer.texts == once
+
+
+@pytest.mark.parametrize("size", [3, 2_000])
+@pytest.mark.parametrize("given_relevance", [False, True])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_build_that_is_said_to_be_quick_encodes_hardly_anything(name: str, given_relevance: bool, size: int) -> None:
+    tokenizer = Counting(KINDS["tiny"]())
+    built = PromptBuilder(tokenizer, format_named(name))
+    history = tuple(interaction(number, SAME_TOOL if number < 900 else "Maps.Any.Route") for number in range(size))
+    relevance = [float(number % 7) for number in range(size)] if given_relevance else None
+    other = [candidate(tool("Maps.Any.Route", description="long " * 300))]
+
+    def encoded(instruction: str, interactions: tuple[Interaction, ...], candidates: list[Candidate]) -> int:
+        before = tokenizer.texts
+        built.build(instruction, RATED, interactions, candidates, relevance=relevance)
+        return tokenizer.texts - before
+
+    def quick(interactions: tuple[Interaction, ...], candidates: list[Candidate]) -> bool:
+        before = tokenizer.texts
+        said = built.is_quick(RATED, interactions, candidates, relevance=relevance)
+        assert tokenizer.texts == before
+        return said
+
+    assert not quick(history, CANDIDATES)
+    assert encoded("Rain?", history, CANDIDATES) > 3
+    assert quick(history, CANDIDATES)
+    assert encoded("Snow?", history, CANDIDATES) <= 1  # the instruction
+    assert not quick(history, other)
+    built.build("Rain?", RATED, (), other)
+    encoded("Rain?", history, other)
+    assert quick(history, other)
+    assert encoded("Snow?", history, other) <= 1
+    assert not quick(tuple(replace(each) for each in history), CANDIDATES)
+
+
+def test_a_build_whose_relevant_interactions_were_never_written_is_not_quick() -> None:
+    built = PromptBuilder(Counting(KINDS["tiny"]()), format_named("labelled-1"))
+    history = tuple(interaction(number, SAME_TOOL if number < 50 else "Maps.Any.Route") for number in range(2_000))
+    elsewhere = [candidate(tool("Jokes.Any.Joke"))]
+    built.build("Rain?", RATED, history, elsewhere)
+    built.build("Rain?", RATED, (), CANDIDATES)
+    assert built.is_quick(RATED, history, elsewhere)
+    assert not built.is_quick(RATED, history, CANDIDATES)
+    assert built.is_quick(RATED, (), CANDIDATES)
+    assert built.is_quick(HistorySetting.NONE, history, CANDIDATES)
+
+
+def test_users_texts_leave_the_memory_after_an_hour_however_often_they_are_used() -> None:
+    now = [0.0]
+    encoder = SegmentEncoder(tokenizer_of("tiny"), 1 << 20, ttl=TTL, timer=lambda: now[0])
+    writer = InteractionWriter(encoder, format_named("labelled-1"), 500)
+    histories = Histories(writer, 0, timer=lambda: now[0])
+    erased = (interaction(1),)
+    history = histories.of(erased)
+    held = weakref.ref(history), weakref.ref(encoder.one("An erased user's text.").ids)
+    assert histories.of(erased) is history
+    del history
+    for now[0] in (TTL - 2.0, TTL - 1.0):
+        assert histories.of(erased) is held[0]()
+        assert encoder.one("An erased user's text.").ids is held[1]()
+    now[0] = TTL + 1.0
+    assert histories.kept(()) is None  # somebody else's call
+    encoder.one("Another text.")
+    assert [each() for each in held] == [None, None]
+
+
+def test_an_instruction_is_kept_only_with_users_texts() -> None:
+    built = PromptBuilder(tokenizer_of("tiny"), format_named("labelled-1"))
+    lasting: list[str] = []
+
+    def note(texts: Sequence[str]) -> list[Segment]:
+        lasting.extend(texts)
+        return SegmentEncoder.many(built._encoder, texts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(built._encoder, "many", note)
+        built.build("A secret question?", RATED, (interaction(1, "A.b.c", note="a secret"),), CANDIDATES)
+    assert lasting
+    assert not [text for text in lasting if "secret" in text or "town 1" in text]
 
 
 def test_interactions_are_written_as_one_line_of_json_each() -> None:

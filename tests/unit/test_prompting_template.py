@@ -39,8 +39,22 @@ def test_without_a_template_the_texts_follow_the_begin_token() -> None:
     assert chat_pieces(None, {}) == ChatPieces("", "\n\n", "\n", merged=True)
 
 
-def test_a_template_that_prints_the_date_prints_the_same_on_every_day() -> None:
-    assert "Today: 26 Jul 2024, 26 Jul 2024\n\n" in chat_pieces(DATED, ROLES).before
+def test_a_template_that_prints_the_date_tells_no_wrong_one() -> None:
+    assert "Today: , \n\n" in chat_pieces(DATED, ROLES).before
+
+
+@pytest.mark.parametrize("clock", ["strftime_now('%d %b %Y')", "'26 Jul 2024'"])
+def test_a_template_with_a_default_date_does_not_fall_back_on_it(clock: str) -> None:
+    default = (
+        f"{{% if not date_string is defined %}}{{% set date_string = {clock} %}}{{% endif %}}"
+        "{{ 'Today Date: ' + date_string + '\n\n' }}{% for m in messages %}{{ m.content }}|{% endfor %}"
+    )
+    assert chat_pieces(default, ROLES) == ChatPieces("Today Date: \n\n", "|", "|")
+
+
+def test_a_template_that_reckons_with_the_date_works_without_one() -> None:
+    reckoning = "{{ strftime_now('%Y') | int - 1 }}{% for m in messages %}{{ m.content }}|{% endfor %}"
+    assert chat_pieces(reckoning, ROLES) == ChatPieces("-1", "|", "|")
 
 
 def test_a_thinking_model_is_asked_not_to_think() -> None:

@@ -103,7 +103,7 @@ def test_a_label_is_one_token_in_the_prompt_and_in_the_answer(kind: str) -> None
     assert len(set(ids)) == 20
     for label, number in zip(labels, ids, strict=True):
         assert tokenizer.encode(label) == [number]
-        pieces = ['{"tool_name": "', label, ' Weather.Foo", "parameters": {}}']
+        pieces = ['{"tool_name":"', label, ' Weather.Foo","parameters":{}}']
         assert tokenizer.encode("".join(pieces)) == [each for piece in pieces for each in tokenizer.encode(piece)]
 
 
@@ -129,6 +129,19 @@ def test_a_tokenizer_without_enough_labels_is_told_of() -> None:
     assert tokenizer.labels(2) == ("A", "B")
     with pytest.raises(SetupError, match="only 2 labels"):
         tokenizer.labels(3)
+
+
+def test_a_letter_that_the_answer_s_quotation_mark_swallows_is_no_label() -> None:
+    """After a space the mark would go with the space, and the letter would stand alone."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("Ġ", '"'), ('"', "B")]
+    vocabulary = {piece: number for number, piece in enumerate([*alphabet, *("".join(pair) for pair in merges)])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    assert tokenizer.encode('{"tool_name":"B W').tokens[-3:] == ['"B', "Ġ", "W"]
+    assert tokenizer.encode('{"tool_name": "B W').tokens[-4:] == ['Ġ"', "B", "Ġ", "W"]
+    labels = PromptTokenizer(ModelFiles(json.loads(tokenizer.to_str()), None)).labels(3)
+    assert labels == ("A", "C", "D")
 
 
 def test_letters_that_are_one_token_are_one_label() -> None:
