@@ -28,7 +28,10 @@ _BEFORE_VALUE = frozenset("{[,:")
 _PYTHON = re.compile(r"\b(?:True|False|None)\b")
 _LITERALS = {"True": "true", "False": "false", "None": "null"}
 _COMMA_TOO_MANY = re.compile(r",(?=\s*+[}\]])")
-_IN_SINGLE_QUOTES = re.compile(r"\\'|\\x(?=[0-9a-fA-F]{2})|\\.|\"", re.DOTALL)
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
+# An apostrophe that is not within a word, and so may be a quotation mark.
+_MAY_END = re.compile(r"(?<!\w)'|'(?!\w)")
+_IN_QUOTES = re.compile(r"\\'|\\x(?=[0-9a-fA-F]{2})|\\.|\"", re.DOTALL)
 _AS_JSON = {"\\'": "'", "\\x": "\\u00", '"': '\\"'}
 _OPENS_OBJECT = re.compile(r"\{\s*[\"']")
 
@@ -48,8 +51,9 @@ def objects_in(text: str) -> Iterator[Found]:
     """The outermost JSON objects, in order. Time is linear in the text's length.
 
     JSON first; an object that is none is read as a Python literal, or with commas too many, if it is closed; no other
-    fault is mended, as what comes out might not be what was meant. NaN, infinities and integers of more than `MAX_DIGITS` digits become null; of a key that comes twice the
-    last counts. Raises Truncated where an object begins and does not end, or not within `MAX_DEPTH`.
+    fault is mended, as what comes out might not be what was meant. NaN, infinities and integers of more than
+    `MAX_DIGITS` digits become null; of a key that comes twice the last counts. Raises Truncated where an object begins
+    and does not end, or not within `MAX_DEPTH`.
     """
     at, strays, repaired = 0, 0, 0
     while (start := text.find("{", at)) >= 0:
@@ -135,11 +139,9 @@ def _repaired(text: str) -> Json:
     parts, at = [], 0
     while (mark := _QUOTE.search(text, at)) is not None:
         quoted = (_DOUBLE_QUOTED if mark[0] == '"' else _SINGLE_QUOTED).match(text, mark.start())
-        if quoted is None:
+        if quoted is None or (mark[0] == "'" and _MAY_END.search(_ESCAPE.sub(" ", quoted[0][1:-1]))):
             return None
-        inner = quoted[0][1:-1]
-        if mark[0] == "'":
-            inner = _IN_SINGLE_QUOTES.sub(lambda found: _AS_JSON.get(found[0], found[0]), inner)
+        inner = _IN_QUOTES.sub(lambda found: _AS_JSON.get(found[0], found[0]), quoted[0][1:-1])
         parts += [_without_faults(text[at : mark.start()]), f'"{inner}"']
         at = quoted.end()
     return _strict("".join([*parts, _without_faults(text[at:])]))

@@ -5,12 +5,13 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from itertools import accumulate
 
 from app.errors import EngineDown, EngineError, EngineRefused, EngineTimeout
 from app.inference.engine import Generation, GenerationRequest
 from app.inference.gate import Gate
-from app.inference.instances import NoInstance, smallest_instance
+from app.inference.instances import smallest_instance
 
 _CHARACTERS_A_TOKEN = 4
 _REMEMBERED = 1000
@@ -27,9 +28,15 @@ def smallest_answer(request: GenerationRequest) -> str | EngineError:
     # Only the first alternative is looked at: the others may be large.
     first = (schema.pop("anyOf", None) or [{}])[0]
     try:
-        return json.dumps(smallest_instance(schema | first), ensure_ascii=False, separators=(",", ":"))
-    except (NoInstance, RecursionError) as error:
+        return _smallest_text(json.dumps(schema | first))
+    except (ValueError, RecursionError) as error:
+        # Also what json says of a schema that holds itself.
         return EngineRefused(f"No answer can be scripted: {error}")
+
+
+@lru_cache(maxsize=10_000)
+def _smallest_text(schema: str) -> str:
+    return json.dumps(smallest_instance(json.loads(schema)), ensure_ascii=False, separators=(",", ":"))
 
 
 def first_label_likeliest(request: GenerationRequest) -> dict[int, float] | None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.calling.answer_schema import LONGEST_BOUND, SHORTEST_BOUND, answer_schema, text_bound
+from app import json_schemas
+from app.calling import answer_schema as answer_schemas
+from app.calling.answer_schema import LONGEST_BOUND, SHORTEST_BOUND, answer_schema, items_bound, text_bound
 from app.calling.answers import read_answer, write_answer
 from app.calling.patterns import REPETITIONS, bounded_pattern
 from app.calling.texts import alias
@@ -118,12 +121,95 @@ def test_a_longer_instruction_allows_longer_texts_in_few_steps() -> None:
     assert allows({"type": "string"}, "x" * (SHORTEST_BOUND + 1), instruction="i" * (SHORTEST_BOUND + 1))
 
 
-def test_texts_have_no_length_where_the_instruction_needs_escapes() -> None:
-    text = {"type": "string", "maxLength": 3}
-    assert "maxLength" in json.dumps(of(text, instruction="plain"))
-    for instruction in ('say "hi"', "a\\b", "two\nlines"):
-        assert "maxLength" not in json.dumps(of(text, instruction=instruction))
-        assert allows(text, instruction, instruction=instruction)
+def test_a_longer_instruction_allows_more_items_in_few_steps() -> None:
+    assert {items_bound(length) for length in range(10_000)} == {16, 32, 64, 128}
+    assert all(items_bound(length) >= length // 4 for length in range(512))
+    array = {"type": "array", "items": {"type": "integer"}}
+    assert not allows(array, [1] * 17)
+    assert allows(array, [1] * 50, instruction="i" * 200)
+
+
+@pytest.mark.parametrize("instruction", ["plain", 'say "hi"', "a\\b", "two\nlines"])
+def test_texts_have_a_length_and_hold_any_character_whatever_the_instruction_holds(instruction: str) -> None:
+    text = {"type": "string", "maxLength": 20}
+    assert longest(of(text, instruction=instruction)) < math.inf
+    assert allows(text, instruction, instruction=instruction)
+    assert not allows(text, "x" * 21, instruction=instruction)
+
+
+def test_a_tool_is_written_once_for_instructions_of_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_schemas, "_kept", answer_schemas._Kept(10**6, 10**5))
+    one, other = tool(Parameter("x", {"type": "string"})), tool(Parameter("x", {"type": "string"}))
+    parts = [of_tool(one), of_tool(one, instruction="i"), of_tool(other), of_tool(one, instruction="i" * 300)]
+    assert parts[0] is parts[1]
+    assert parts[2] is not parts[0]
+    assert parts[2] == parts[0] != parts[3]
+
+
+def of_tool(given: Tool, **more: str) -> Any:
+    return answer_schema([given], ["A"], LABELLED, **more)["properties"]["parameters"]
+
+
+def test_schemas_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = answer_schemas._Kept(50_000, 5_000)
+    monkeypatch.setattr(answer_schemas, "_kept", kept)
+    small = [tool(Parameter("x", {"enum": ["a" * 1_000, str(n)]})) for n in range(100)]
+    schemas = [of_tool(each) for each in small]
+    assert 1 < kept._entries.currsize <= 50_000
+    assert of_tool(small[-1]) is schemas[-1]
+    assert of_tool(small[0]) is not schemas[0]
+    large = tool(Parameter("x", {"enum": ["a" * 6_000]}))
+    assert of_tool(large) is not of_tool(large)
+
+
+def test_tools_from_many_threads_get_their_own_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_schemas, "_kept", answer_schemas._Kept(20_000, 5_000))
+
+    def right(n: int) -> bool:
+        # A tool that nobody else keeps, so that ids come again.
+        return list(of_tool(tool(Parameter(f"p{n}", {"type": "null"})))["properties"]) == [f"p{n}"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(right, range(2_000)))
+
+
+def test_an_enum_makes_one_validator_however_many_members_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+
+    def counted(schema: dict[str, Any], *, formats: bool) -> Any:
+        made.append(schema)
+        return original(schema, formats=formats)
+
+    original = json_schemas.validator_of
+    monkeypatch.setattr(json_schemas, "validator_of", counted)
+    words = [f"w{n}" for n in range(490)]
+    assert of_tool(tool(Parameter("x", {"type": "string", "description": "d", "enum": [*words, 1]})))["properties"] == {
+        "x": {"enum": words}
+    }
+    assert made == []
+    assert of_tool(tool(Parameter("x", {"type": "string", "maxLength": 2, "enum": words})))["properties"] == {
+        "x": {"enum": words[:10]}
+    }
+    assert made == [{"type": "string", "maxLength": 2}]
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.booleans()
+        | st.integers(-9, 9)
+        | st.sampled_from(["", 0.5, 2.0, (), {}]).map(lambda each: [] if each == () else each),
+        min_size=1,
+    ),
+    st.sampled_from(["string", "integer", "number", "boolean", "array", "object", "null"]),
+)
+def test_members_are_those_that_the_type_allows(members: list[Any], kind: str) -> None:
+    schema = {"type": kind, "enum": members}
+    fitting = [value for value in members if value_problem(schema, value) is None]
+    (written_as,) = of_tool(tool(Parameter("x", schema)))["properties"].values()
+    assert all(any(value == each for each in written_as["enum"]) for value in fitting or members)
+    if fitting:
+        assert all(value_problem(schema, each) is None for each in written_as["enum"])
 
 
 @pytest.mark.parametrize(
@@ -131,7 +217,8 @@ def test_texts_have_no_length_where_the_instruction_needs_escapes() -> None:
     [
         ({"type": "string"}, ["", 'say "hi"\\\n\t', "日本 👋", "\x7f\x01 \u2028"], [1, None]),
         ({"type": "string", "minLength": 2, "maxLength": 3}, ["ab", "abc", '""'], ["a", "abcd"]),
-        ({"type": "string", "minLength": 300}, ["x" * 300], ["x" * 299]),
+        ({"type": "string", "minLength": 300}, ["x" * 300, "x" * 600], ["x" * 299, "x" * 601]),
+        ({"type": "string", "minLength": 300, "maxLength": 400}, ["x" * 300, "x" * 400], ["x" * 299, "x" * 401]),
         ({"type": "string", "enum": ["a", "b", 1]}, ["a", "b"], ["c", 1]),
         ({"enum": ["a", 1, 2.5, None, True, {"k": [1]}]}, ["a", 1, 2.5, None, True, {"k": [1]}], ["c", 2, False]),
         ({"const": "only"}, ["only"], ["other"]),
@@ -143,8 +230,8 @@ def test_texts_have_no_length_where_the_instruction_needs_escapes() -> None:
         ({"type": "boolean"}, [True, False], ["true", 1]),
         ({"type": ["integer", "null"], "exclusiveMinimum": 0}, [None, 1], [0, "1"]),
         ({"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 2}, [[1], [1, 2]], [[], [1, 2, 3]]),
-        ({"type": "array", "items": {"type": "null"}}, [[], [None] * 10], [[None] * 11, [1]]),
-        ({"type": "array", "minItems": 20}, [["a"] * 20], [["a"] * 19]),
+        ({"type": "array", "items": {"type": "null"}}, [[], [None] * 16], [[None] * 17, [1]]),
+        ({"type": "array", "minItems": 20}, [["a"] * 20, ["a"] * 40], [["a"] * 19, ["a"] * 41]),
         ({"type": "array", "prefixItems": [{"const": 1}, {"type": "null"}]}, [[1, None]], [[1], [None, 1]]),
         ({}, ["a", 1, 1.5, None, True], [[], {}]),
         ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, [1, None], ["a"]),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.calling.answers import ErrorType, read_answer, write_answer
 from app.calling.mending import mend
+from app.calling.texts import storable
 from app.calling.validation import ProblemKind, invalid_parameters
 from app.domain import AnswerStyle, Parameter, Tool
 from app.errors import InvalidAnswer
@@ -31,6 +32,7 @@ BOOKS = tool("Books.Porch.Free books", Parameter("query", {"type": "string"}, re
 CLOCK = tool("clock")
 TOOLS = (FORECAST, BOOKS, CLOCK)
 
+CLOCK_CALL = '{"tool_name": "clock", "parameters": {}}'
 CALL = '{"tool_name": "B Books.Porch.Free books", "parameters": {"query": "volcanoes"}}'
 
 
@@ -63,6 +65,9 @@ def kind_of(text: str) -> str:
         f'{CALL}\n{{"tool_name": "clock", "parameters": {{}}}}',
         f'The format is {{"tool_name": ..., "parameters": {{...}}}}, so {CALL}',
         f'{{"weather": "mild"}} {CALL}',
+        f"Let me see: {{draft}} {CLOCK_CALL} or not?</think>{CALL}",
+        f"<think>a {{'b' and \"c</think>{CALL}",
+        f"<think>a</think>b</think>{CALL}",
         "{'tool_name': 'Books.Porch.Free books', 'parameters': {'query': 'volcanoes'}}",
         '{"tool_name": "Books.Porch.Free books", "parameters": {"query": "volcanoes",},}',
         '{"tool": "B", "parameters": {"query": "volcanoes"}}',
@@ -102,6 +107,67 @@ def test_a_call_is_found_in_what_models_write(text: str) -> None:
 )
 def test_a_text_without_a_call_has_an_invalid_format(text: str) -> None:
     assert kind_of(text) == ErrorType.INVALID_FORMAT
+
+
+@pytest.mark.parametrize("before", ["", "So: ", "<think>Hm.</think>", "Hm.</think>", f"{{a}} {CLOCK_CALL}</think>"])
+@pytest.mark.parametrize("value", ["</think>", f"a</think>{CLOCK_CALL}", "<think>", "<think></think>b"])
+def test_the_end_of_a_thought_within_a_value_is_part_of_it(before: str, value: str) -> None:
+    text = write_answer(BOOKS, {"query": value}, "B", AnswerStyle.LABELLED_NAME)
+    assert read(before + text) == (BOOKS.name, {"query": value})
+
+
+def test_a_thoughts_end_in_a_call_that_is_cut_off_begins_no_other() -> None:
+    value = f"a</think>{CLOCK_CALL}".replace('"', "'")
+    whole = write_answer(BOOKS, {"query": value}, "B", AnswerStyle.LABELLED_NAME)
+    assert kind_of(whole[:-2]) == ErrorType.INVALID_FORMAT
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("'it's ok'", "it's ok"),
+        ("'it\\'s \"ok\"'", 'it\'s "ok"'),
+        ('"it\\\'s ok"', "it's ok"),
+        ("'caf\\xe9, {True, None,}\\n'", "café, {True, None,}\n"),
+        ("[True, False, None, 1.5,]", [True, False, None, 1.5]),
+        ("{'a': 'None', }", {"a": "None"}),
+    ],
+)
+def test_python_values_are_read_exactly(written: str, value: Any) -> None:
+    assert read(f"{{'tool_name': 'clock', 'parameters': {{'x': {written}}}}}") == ("clock", {"x": value})
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "'he said 'no', then left'",
+        "'a' 'b'",
+        "'rock 'n' roll'",
+        "'the dogs' bowl'",
+        "it's",
+        "'\\q'",
+        "1,,",
+        "1 'y': 2",
+        "1 2",
+        '"say "hi" now"',
+        '"a ", " b"',
+        "0x1F",
+        "(1, 2)",
+        "1 # one",
+    ],
+)
+def test_a_value_that_can_only_be_guessed_is_refused(written: str) -> None:
+    assert kind_of(f"{{'tool_name': 'clock', 'parameters': {{'x': {written}}}}}") == ErrorType.INVALID_FORMAT
+
+
+@given(st.text(max_size=12), st.text("ab'\" ,:}]{", max_size=12))
+def test_what_python_prints_is_read_back_or_refused(one: str, other: str) -> None:
+    given_parameters = {"x": one, "y": [other, True, None]}
+    try:
+        answer = read_answer(str({"tool_name": "clock", "parameters": given_parameters}), TOOLS, LABELS)
+    except InvalidAnswer:
+        return
+    assert answer.parameters == storable(given_parameters)
 
 
 def test_a_call_that_is_cut_off_is_never_guessed() -> None:
@@ -211,6 +277,10 @@ def test_values_are_such_as_can_be_stored(written: str, value: Any) -> None:
         '{"tool_name": "A", "parameters": "' + "[" * 100_000 + '"}',
         "\\" * 1_000_000,
         "<think>" * 100_000,
+        "</think>" * 100_000,
+        '{"a"}' * 100_000 + "</think>",
+        '{"' + '</think>{"' * 100_000,
+        "{'a': '</think>'} " * 50_000,
     ],
     ids=lambda text: f"{text[:12]}…",
 )

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ def client(
         engine="vllm",
         engine_url=vllm_server.url,
         model=str(model_dir),
-        engine_timeout_seconds=120,
+        engine_timeout_seconds=100,
     )
     with running(settings) as url, httpx.Client(base_url=url, timeout=300) as client:
         found = documents()
@@ -93,24 +92,21 @@ async def test_300_calls_at_16_at_once_are_all_valid_calls_of_their_tools(client
     asked = [texts[at % len(texts)] for at in range(CALLS)]
     answers = await ask_all(client.base_url, asked)
     seconds = time.perf_counter() - started
-    invalid, reasons, cut_off = [], Counter[str](), []
-    for text, answer in zip(asked, answers, strict=True):
+    invalid, reasons = [], Counter[str]()
+    for answer in answers:
         made = answer["tool_call"]
         # What the instruction does not tell, the rules that mend an answer leave out, and say so.
         wrong = invalid_parameters(known[made["tool_name"]], made["parameters"])
         invalid += [(made, item) for item in wrong if item.name not in answer["missing_parameters"]]
         if answer["degraded"]:
             reasons[answer["degraded_reason"]["reason"]] += 1
-            if answer["degraded_reason"]["reason"] == "invalid_answer":
-                cut_off.append(text)
     print(f"\n{CALLS} calls in {seconds:.1f} s ({CALLS / seconds:.1f}/s), degraded: {dict(reasons)}")
     assert invalid == []
     assert all(answer["engine"] == "vllm" for answer in answers)
-    # The grammar leaves only what it cannot say to be mended; and only where texts may need escapes can this model,
-    # which knows no end, write on until it is cut off (`app.calling.scalars`).
+    # What the grammar cannot say is mended. And of a model that knows no end some answers are cut off: every text ends
+    # at its longest, but a call of many such texts has more tokens than an answer may have.
     assert set(reasons) <= {"invalid_parameters", "invalid_answer"}
-    assert reasons["invalid_parameters"] <= CALLS // 50
-    assert all(re.search(r'["\\\n]', text) for text in cut_off)
+    assert sum(reasons.values()) <= CALLS // 20
 
 
 def test_the_candidates_probabilities_add_up_to_one(client: httpx.Client) -> None:
@@ -153,7 +149,7 @@ def test_an_adapter_answers_under_its_name_and_otherwise_than_the_base(
     vllm_server.load_adapter("random-1", adapter_dir)
     settings = settings_for(
         postgres, tmp_path, engine="vllm", engine_url=vllm_server.url, model=str(model_dir), adapter="random-1",
-        engine_timeout_seconds=120,
+        engine_timeout_seconds=100,
     )  # fmt: skip
     names = list(tools())[:10]
     with running(settings) as url, httpx.Client(base_url=url, timeout=300) as adapted:

@@ -61,7 +61,15 @@ def _ending(schema: Json) -> Json:
         return [_ending(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    ended = {key: value if key in _UNTOUCHED else _ending(value) for key, value in schema.items()}
+    ended = {
+        # What a property is called says nothing of it.
+        key: {name: _ending(each) for name, each in value.items()}
+        if key == "properties" and isinstance(value, dict)
+        else value
+        if key in _UNTOUCHED
+        else _ending(value)
+        for key, value in schema.items()
+    }
     if ended.get("type") == "number":
         ended.setdefault("multipleOf", _SMALLEST_PART)
     if ended.get("type") == "string" and ended.keys().isdisjoint({"maxLength", "pattern", "enum", "const", "format"}):
