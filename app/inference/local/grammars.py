@@ -61,7 +61,7 @@ def _ending(schema: Json) -> Json:
         return [_ending(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    ended = {
+    ended: dict[str, Json] = {
         # What a property is called says nothing of it.
         key: {name: _ending(each) for name, each in value.items()}
         if key == "properties" and isinstance(value, dict)
