@@ -126,7 +126,7 @@ def test_fused_sees_the_same_probabilities_and_chooses_among_the_candidates(clie
 
 
 def test_a_users_next_call_reuses_the_prompt_of_the_last(client: httpx.Client, vllm_server: VllmServer) -> None:
-    add_history(client, "regular", *(interaction(name, "liked") for name in list(tools())[:12]))
+    add_history(client, "regular", *(interaction(name, "liked") for name in list(tools())[:6]))
     texts = instructions()
     call(client, "regular", texts[0])
     before = vllm_server.metrics()
