@@ -1,8 +1,10 @@
 """A language model that knows nothing: random weights, but all the files of a real one, made in a second."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -44,18 +46,7 @@ def tiny_model(directory: Path, *, vocabulary: int = 2000, hidden: int = 64, lay
 
 def tiny_tokenizer(directory: Path, vocabulary: int = 2000) -> int:
     """Writes the tokenizer's files; its number of tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_texts(), trainer)
+    tokenizer = trained_tokenizer(_texts(), vocabulary)
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(directory / "tokenizer.json"))
     begin, end, _, pad = SPECIAL
@@ -70,6 +61,21 @@ def tiny_tokenizer(directory: Path, vocabulary: int = 2000) -> int:
     }
     (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=1))
     return tokenizer.get_vocab_size()
+
+
+def trained_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Byte-level BPE with the special tokens of `TEMPLATE`."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
 
 
 def tiny_adapter(model: Path, directory: Path, seed: int, *, rank: int = 4) -> Path:

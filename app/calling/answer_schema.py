@@ -1,7 +1,7 @@
 """The JSON Schema that the model's answer is decoded under: one of these tools, with its own parameters.
 
 Two libraries read it, vLLM's grammar backend and llguidance; what it may say is what both take, and mean alike
-(tests/vllm). Both write JSON without white space (`SEPARATORS`) and the keys in the schema's order.
+(tests/vllm). Both write JSON without white space (`app.json_values.SEPARATORS`) and the keys in the schema's order.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,11 @@ from threading import Lock
 from cachetools import LRUCache
 
 from app.calling.bounds import Limits
-from app.calling.texts import alias
 from app.calling.value_schema import closed_object, value_schema
 from app.domain import AnswerStyle, Json, Tool
+from app.json_values import value_size
+from app.tool_names import alias
 
-SEPARATORS = (",", ":")
-"""Between items and after keys, as `json.dumps` takes them: the grammars allow no space, so that a weak model
-cannot write spaces until it is cut off."""
 SHORTEST_BOUND, LONGEST_BOUND = 256, 2_048
 """Characters of a text in the answer: the instruction's, as the next power of two between these."""
 FEWEST_ITEMS, MOST_ITEMS = 16, 128
@@ -24,7 +22,6 @@ _CHARACTERS_OF_ITEM = 4
 """Items of an array in the answer: as many as the instruction can name, as the next power of two between these."""
 _MEMORY, _LARGEST = 32 * 1024 * 1024, 256 * 1024
 """Bytes of the schemas and tools that are kept, and of one of them."""
-_OBJECT_BYTES = 64
 
 
 def answer_schema(
@@ -32,7 +29,7 @@ def answer_schema(
 ) -> dict[str, Json]:
     """`{"tool_name": ..., "parameters": {...}}` for one of the tools; the same input gives the same bytes.
 
-    `labels` are the tools' own, in their order. Names are written as `app.calling.texts.alias` has them. Texts, which
+    `labels` are the tools' own, in their order. Names are written as `app.tool_names.alias` has them. Texts, which
     are taken from the instruction, have at most as many characters as it has, within `SHORTEST_BOUND` and
     `LONGEST_BOUND`; arrays as many items as it can name. Every other value has an end, too
     (`app.calling.value_schema`). vLLM is to read it with its `guidance` backend: under `xgrammar` texts hold nothing
@@ -83,7 +80,7 @@ class _Kept:
     saves. Safe to use from many threads at once."""
 
     def __init__(self, memory: int, largest: int) -> None:
-        """`memory` of all entries together, `largest` of one: bytes, roughly (`_size`)."""
+        """`memory` of all entries together, `largest` of one: bytes, roughly (`value_size`)."""
         self._largest = largest
         # The tool is kept with its schema, so that its id stays its own; so its size counts too.
         self._entries: LRUCache[tuple[int, Limits], tuple[Tool, dict[str, Json], int]] = LRUCache(
@@ -99,7 +96,7 @@ class _Kept:
         if found is not None and found[0] is tool:
             return found[1]
         schema = _parameters(tool, limits)
-        size = _size([schema, [[vars(each) for each in tool.parameters], tool.description, tool.response_schema]])
+        size = value_size([schema, [[vars(each) for each in tool.parameters], tool.description, tool.response_schema]])
         if size <= self._largest:
             with self._lock:
                 self._entries[key] = (tool, schema, size)
@@ -113,18 +110,3 @@ def _parameters(tool: Tool, limits: Limits) -> dict[str, Json]:
     declared = {parameter.name: parameter for parameter in tool.parameters}
     properties = {alias(name): value_schema(each.schema, limits) for name, each in declared.items()}
     return closed_object(properties, [alias(name) for name, each in declared.items() if each.required])
-
-
-def _size(value: Json) -> int:
-    """Bytes in memory, roughly. Without recursion: documents may be nested deep."""
-    size, rest = 0, [value]
-    while rest:
-        each = rest.pop()
-        size += _OBJECT_BYTES
-        if isinstance(each, str):
-            size += len(each)
-        elif isinstance(each, dict):
-            rest += [*each, *each.values()]
-        elif isinstance(each, list):
-            rest += each
-    return size

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.calling.answer_schema import SEPARATORS, written_name
+from app.calling.answer_schema import written_name
 from app.calling.json_texts import Truncated, behind, json_value, objects_in
 from app.calling.names import Contradiction, meant_tool
-from app.calling.texts import alias, storable
 from app.calling.validation import ParameterProblem, ProblemKind, invalid_parameters
 from app.domain import AnswerStyle, Json, Tool
 from app.errors import InvalidAnswer
+from app.json_values import SEPARATORS, storable
+from app.tool_names import alias
 
 _NAMES = ("tool_name", "tool")
 _OPENAI_NAMES = ("name", "function_name")

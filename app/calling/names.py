@@ -5,8 +5,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from app.calling.texts import alias
 from app.domain import AnswerStyle, Tool
+from app.tool_names import alias
 
 _ALIKE = 0.5
 """How alike a name after a label and the labelled tool's have to be, for a slip in copying: Dice's coefficient of

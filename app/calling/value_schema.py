@@ -12,8 +12,8 @@ from app.calling import scalars
 from app.calling.bounds import Limits, counts, integer_bounds, number_bounds
 from app.calling.members import members_of
 from app.calling.patterns import bounded_pattern
-from app.calling.texts import is_writable
 from app.domain import Json
+from app.tool_names import is_writable
 
 MOST_LEAST_TEXT = 4_096
 """Characters of a text, where the document asks for more than our longest."""

@@ -2,11 +2,11 @@
 
 import json
 import math
-import re
 from collections.abc import Iterator
 
 from app.domain import Json, Tool
 from app.errors import DocumentError
+from app.json_values import UNSTORABLE, storable
 from app.serialization import tool_to_json
 
 MAX_NAME = 512
@@ -16,8 +16,6 @@ MAX_DESCRIPTION = 32_768
 MAX_PARAMETERS = 256
 MAX_DEPTH = 100
 """Levels of nesting of a document: far above any real one, far below where recursion ends."""
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def text_of(value: Json) -> str:
@@ -29,7 +27,7 @@ def text_of(value: Json) -> str:
 
 def shown(value: Json) -> str:
     """A text fit for a report: at most 512 characters, U+FFFD for what cannot be stored; empty if no text."""
-    return _UNSTORABLE.sub("\ufffd", value[:MAX_NAME]) if isinstance(value, str) else ""
+    return storable(value[:MAX_NAME]) if isinstance(value, str) else ""
 
 
 def _levels(value: Json) -> Iterator[list[Json]]:
@@ -56,7 +54,7 @@ def check_depth(value: Json) -> None:
 
 def _check_value(value: Json) -> None:
     if isinstance(value, str):
-        if found := _UNSTORABLE.search(value):
+        if found := UNSTORABLE.search(value):
             what = "a NUL character" if found[0] == "\x00" else "half of a surrogate pair"
             raise DocumentError(f"the document holds {what} (\\u{ord(found[0]):04x}), which cannot be stored")
     elif isinstance(value, float):

@@ -12,6 +12,7 @@ from app.errors import EngineDown, EngineError, EngineRefused, EngineTimeout
 from app.inference.engine import Generation, GenerationRequest
 from app.inference.gate import Gate
 from app.inference.instances import smallest_instance
+from app.json_values import SEPARATORS
 
 _CHARACTERS_A_TOKEN = 4
 _REMEMBERED = 1000
@@ -36,7 +37,7 @@ def smallest_answer(request: GenerationRequest) -> str | EngineError:
 
 @lru_cache(maxsize=10_000)
 def _smallest_text(schema: str) -> str:
-    return json.dumps(smallest_instance(json.loads(schema)), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(smallest_instance(json.loads(schema)), ensure_ascii=False, separators=SEPARATORS)
 
 
 def first_label_likeliest(request: GenerationRequest) -> dict[int, float] | None:

@@ -12,9 +12,7 @@ from app.prompting.assembly import APPLIED, Assembly, Content, Part
 from app.prompting.documents import Detail, DocumentWriter
 from app.prompting.formats import Listing, PromptFormat
 from app.prompting.history import TTL, Histories, History, InteractionWriter
-from app.prompting.prompt import Prompt as Prompt
-from app.prompting.prompt import PromptUsage as PromptUsage
-from app.prompting.prompt import prompt_order as prompt_order
+from app.prompting.prompt import Prompt, PromptUsage
 from app.prompting.segments import NOTHING, Segment, SegmentEncoder
 from app.prompting.text import json_text, without_surrogates
 from app.prompting.tokenizer import MAX_LABELS, PromptTokenizer

@@ -10,8 +10,9 @@ from cachetools import LRUCache
 
 from app.domain import Json, Parameter, Tool
 from app.json_schemas import SCHEMA, SCHEMA_LISTS, SCHEMA_MAPS
+from app.json_values import value_size
 from app.prompting.formats import Listing, PromptFormat
-from app.prompting.segments import Segment, SegmentEncoder, size, value_size
+from app.prompting.segments import Segment, SegmentEncoder, size
 from app.prompting.text import ELLIPSIS, cut, json_text, one_line, shortened
 from app.tool_names import alias
 

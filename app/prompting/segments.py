@@ -1,7 +1,7 @@
 """Pieces of a prompt with their tokens, encoded once and kept for the next call."""
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from threading import Lock
@@ -9,13 +9,11 @@ from time import monotonic
 
 from cachetools import TTLCache
 
-from app.domain import Json
+from app.json_values import text_size
 from app.prompting.tokenizer import PromptTokenizer
 
 _OVERHEAD_BYTES = 400
 """Of the Python objects around a segment's text and ids."""
-_VALUE_BYTES = 64
-"""Of a Python object and the place it has in another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +31,7 @@ NOTHING = Segment("", array("I"))
 
 def size(segment: Segment) -> int:
     """Bytes of memory, roughly."""
-    return _OVERHEAD_BYTES + 4 * len(segment.ids) + _text_bytes(segment.text)
-
-
-def value_size(value: Json) -> int:
-    """Bytes of memory, roughly, of a JSON value however deep it is; what stands in it twice counts once."""
-    total = 0
-    seen: set[int] = set()
-    left = [value]
-    while left:
-        each = left.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        total += _VALUE_BYTES
-        if isinstance(each, str):
-            total += _text_bytes(each)
-        elif isinstance(each, int):
-            total += each.bit_length() // 8
-        elif isinstance(each, Mapping):
-            left.extend(each.keys())
-            left.extend(each.values())
-        elif isinstance(each, list | tuple):
-            left.extend(each)
-    return total
-
-
-def _text_bytes(text: str) -> int:
-    return len(text) * (1 if text.isascii() else 4)
+    return _OVERHEAD_BYTES + 4 * len(segment.ids) + text_size(segment.text)
 
 
 class SegmentEncoder:

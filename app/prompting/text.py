@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 from app.domain import Json
+from app.json_values import SEPARATORS
 
 ELLIPSIS = "…"
 _INTEGER_BITS = 512
@@ -25,7 +26,7 @@ def json_text(value: Json) -> str:
 
     Raises ValueError or TypeError for what is no JSON: pass values that are not ours through `shortened`.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=SEPARATORS)
     return _TO_ESCAPE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -14,7 +14,8 @@ from app.calling.fusion import fused, probabilities
 from app.domain import Candidate, DecisionRule, HistorySetting, Interaction, Json, Tool
 from app.errors import CallerGone, EngineError, EngineTimeout, InvalidAnswer, PromptTooLong
 from app.inference.engine import Engine, Generation, GenerationRequest
-from app.prompting.builder import Prompt, PromptBuilder, prompt_order
+from app.prompting.builder import PromptBuilder
+from app.prompting.prompt import Prompt, prompt_order
 from app.services.stopwatch import Stopwatch
 
 

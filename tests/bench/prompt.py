@@ -9,31 +9,28 @@ Documents and queries are the real ones that `PETOOL_SHARED` names (../shared by
 """
 
 import json
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from app.catalogue.parse import parse
-from app.domain import Candidate, Hints, HistorySetting, Interaction, Json, Rating, Tool, ToolCall, ToolSource
-from app.prompting.builder import Prompt, PromptBuilder, prompt_order
+from app.domain import Candidate, Hints, HistorySetting, Interaction, Rating, Tool, ToolCall, ToolSource
+from app.prompting.builder import PromptBuilder
 from app.prompting.documents import Detail, DocumentWriter
 from app.prompting.formats import FORMATS, format_named
 from app.prompting.model_files import ModelFiles
+from app.prompting.prompt import Prompt, prompt_order
 from app.prompting.segments import SegmentEncoder
 from app.prompting.tokenizer import PromptTokenizer
-from tests.tiny_model import SPECIAL, TEMPLATE
+from tests.bench.service import documents_and_instructions
+from tests.tiny_model import SPECIAL, TEMPLATE, trained_tokenizer
 
-SHARED = Path(os.environ.get("PETOOL_SHARED", "../shared")) / "data" / "rapidapi"
-DEMO = Path(__file__).parents[2] / "app" / "demo"
 VOCABULARY = 16_000
 SIZES = (0, 20, 200, 2_000)
 WINDOWS = 12
@@ -42,29 +39,8 @@ SETTING = HistorySetting.RATING_INTEGRATED
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def documents() -> tuple[list[Json], list[str]]:
-    """Tool documents, and instructions."""
-    if not (SHARED / "tools.jsonl").exists():
-        users = json.loads((DEMO / "users.json").read_text("utf-8"))
-        files = sorted((DEMO / "catalogue").glob("*.json"))
-        demo = [document for file in files for document in json.loads(file.read_text("utf-8"))]
-        return demo, [past["instruction"] for user in users for past in user["history"]]
-    lines = (SHARED / "tools.jsonl").read_text("utf-8").splitlines()
-    queries = (SHARED / "queries.jsonl").read_text("utf-8").splitlines()
-    return [json.loads(line) for line in lines], [json.loads(line)["query"] for line in queries]
-
-
 def tokenizer(texts: list[str]) -> PromptTokenizer:
-    trained = Tokenizer(models.BPE())
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trained.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    trained.train_from_iterator(texts, trainer)
+    trained = trained_tokenizer(texts, VOCABULARY)
     return PromptTokenizer(ModelFiles(json.loads(trained.to_str()), TEMPLATE, {"bos_token": SPECIAL[0]}))
 
 
@@ -160,7 +136,7 @@ def levels(console: Console, encoder: PromptTokenizer, tools: list[Tool]) -> Non
 
 def main() -> int:
     console = Console()
-    raw, instructions = documents()
+    raw, instructions = documents_and_instructions()
     tools = [of for _, of in parse(ToolSource.RAPIDAPI, raw).tools]
     encoder = tokenizer([json.dumps(each, ensure_ascii=False) for each in raw] + instructions)
     building(console, encoder, tools, instructions)

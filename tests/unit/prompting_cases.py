@@ -9,8 +9,9 @@ from functools import cache
 from typing import Any
 
 from app.domain import Candidate, Hints, Interaction, Json, Parameter, Rating, Tool, ToolCall
-from app.prompting.builder import Prompt, PromptBuilder
+from app.prompting.builder import PromptBuilder
 from app.prompting.formats import Listing, PromptFormat, format_named
+from app.prompting.prompt import Prompt
 from tests.unit.prompting_models import tokenizer_of
 
 START = datetime(2026, 1, 1, 9, tzinfo=UTC)

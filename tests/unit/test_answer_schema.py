@@ -18,10 +18,10 @@ from app.calling import answer_schema as answer_schemas
 from app.calling.answer_schema import LONGEST_BOUND, SHORTEST_BOUND, answer_schema, items_bound, text_bound
 from app.calling.answers import read_answer, write_answer
 from app.calling.patterns import REPETITIONS, bounded_pattern
-from app.calling.texts import alias
 from app.calling.validation import ProblemKind, value_problem
 from app.catalogue.parse import parse
 from app.domain import AnswerStyle, Parameter, Tool, ToolSource
+from app.tool_names import alias
 from tests.unit.grammars import accepts, complaints, longest, stubbornly, uniformly, written
 
 ROOT = Path(__file__).parents[2]

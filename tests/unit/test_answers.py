@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from app.calling.answers import ErrorType, read_answer, write_answer
 from app.calling.mending import mend
-from app.calling.texts import storable
 from app.calling.validation import ProblemKind, invalid_parameters
 from app.domain import AnswerStyle, Parameter, Tool
 from app.errors import InvalidAnswer
+from app.json_values import storable
 
 LABELS = ("A", "B", "C")
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from app.catalogue.parse import parse
 from app.domain import HistorySetting, Interaction, Json, Parameter, Rating, Tool, ToolCall, ToolSource
 from app.errors import PromptTooLong, SetupError
-from app.prompting.builder import PromptUsage, prompt_order
 from app.prompting.documents import Detail
 from app.prompting.formats import FORMATS, format_named
+from app.prompting.prompt import PromptUsage, prompt_order
 from app.prompting.text import ELLIPSIS
 from app.tool_names import alias
 from tests.unit.prompting_cases import START, TODAY, Read, builder, candidate, parameters_of, read, tool

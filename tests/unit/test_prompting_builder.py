@@ -11,10 +11,11 @@ from tokenizers import Tokenizer, models
 
 from app.domain import Candidate, HistorySetting, Interaction, Parameter, Rating, ToolCall
 from app.errors import PromptTooLong, SetupError
-from app.prompting.builder import PromptBuilder, prompt_order
+from app.prompting.builder import PromptBuilder
 from app.prompting.documents import Detail
 from app.prompting.formats import FORMATS, format_named
 from app.prompting.model_files import ModelFiles
+from app.prompting.prompt import prompt_order
 from app.prompting.tokenizer import PromptTokenizer
 from app.tool_names import alias
 from tests.unit.prompting_cases import (
@@ -179,7 +180,7 @@ def test_a_list_of_interactions_is_read_anew_when_it_has_changed() -> None:
 PROGRAM = """
 import hashlib
 from app.domain import HistorySetting
-from app.prompting.builder import prompt_order
+from app.prompting.prompt import prompt_order
 from tests.unit.prompting_cases import CANDIDATES, HISTORY, builder, interaction
 many = HISTORY + tuple(interaction(n, f"Cat{n % 7}.Provider{n % 5}.Api") for n in range(300))
 prompt = builder(budget=1_500).build("Rain?", HistorySetting.RATING_INTEGRATED, many, prompt_order(CANDIDATES))

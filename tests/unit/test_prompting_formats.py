@@ -13,8 +13,8 @@ import pytest
 
 from app.domain import AnswerStyle, HistorySetting
 from app.errors import SetupError
-from app.prompting.builder import Prompt
 from app.prompting.formats import FORMATS, format_named
+from app.prompting.prompt import Prompt
 from app.prompting.wording import wording
 from tests.unit.prompting_cases import CANDIDATES, HISTORY, TODAY, builder, read
 from tests.unit.prompting_models import tokenizer_of

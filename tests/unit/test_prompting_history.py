@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from app.domain import Candidate, HistorySetting, Interaction, Json, Rating, ToolCall
-from app.prompting.builder import Prompt, PromptBuilder
+from app.prompting.builder import PromptBuilder
 from app.prompting.formats import FORMATS, format_named
 from app.prompting.history import TTL, Histories, InteractionWriter
+from app.prompting.prompt import Prompt
 from app.prompting.segments import Segment, SegmentEncoder
 from app.prompting.tokenizer import PromptTokenizer
 from tests.unit.prompting_cases import FORECAST, START, Read, builder, candidate, interaction, read, tool

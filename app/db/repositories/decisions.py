@@ -1,4 +1,3 @@
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.models import DecisionRow, FeedbackRow, UserRow
 from app.domain import Decision, Json, Tool, ToolCall
+from app.json_values import storable
 from app.serialization import tool_from_json, tool_to_json
 
 
@@ -28,7 +28,6 @@ class StoredDecision:
     created_at: datetime
 
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # Made once: putting a statement together takes longer than PostgreSQL needs to carry it out.
 _ADD = insert(DecisionRow)
 
@@ -57,7 +56,7 @@ class DecisionRepository:
             "engine": decision.engine,
             "adapter": decision.adapter,
             # PostgreSQL's text has no NUL and no half surrogates; a model may write both.
-            "raw_output": _UNSTORABLE.sub("\ufffd", decision.raw_output) if decision.raw_output is not None else None,
+            "raw_output": storable(decision.raw_output),
             "problems": [[p.kind, p.parameter, p.reason] for p in decision.problems] or None,
             "catalogue_revision": decision.catalogue_revision,
             "usage": dict(decision.usage),

@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerFast
 
 from app.domain import Json
 from app.errors import EngineRefused, SetupError
+from app.json_values import SEPARATORS
 
-_OPTIONS: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+_OPTIONS: Any = {"whitespace_flexible": False, "item_separator": SEPARATORS[0], "key_separator": SEPARATORS[1]}
 """One way to write each value: xgrammar's in vLLM, which is what models are trained to write."""
 _LONGEST_TEXT = 2_048
 _SMALLEST_PART = 1e-9
