@@ -1,0 +1,55 @@
+"""The finished benchmark on disk: `tools.jsonl`, a JSON Lines and a Parquet file a part, `README.md` (the card)."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.domain import Json, Tool
+from app.errors import SetupError
+from app.serialization import tool_from_json
+from training.benchmark.records import Instance, Part
+
+TOOLS = "tools.jsonl"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    tools: Mapping[str, Tool]
+    """By name: every tool that an instance names."""
+    instances: Sequence[Instance]
+
+    def of(self, part: Part) -> list[Instance]:
+        return [instance for instance in self.instances if instance.part is part]
+
+
+def read_dataset(directory: Path) -> Dataset:
+    """Raises SetupError, with file and line, for what is missing or broken."""
+    tools = {tool.name: tool for tool in map(tool_from_json, read_rows(directory / TOOLS))}
+    instances = []
+    for part in Part:
+        path = directory / f"{part.value}.jsonl"
+        if path.exists():
+            instances.extend(_instances(path))
+    return Dataset(tools, instances)
+
+
+def _instances(path: Path) -> Iterator[Instance]:
+    for number, row in enumerate(read_rows(path), 1):
+        try:
+            yield Instance.from_json(row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SetupError(f"{path}:{number} is not an instance of the benchmark: {error!r}. Build it again.") from error
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Json]]:
+    """The objects of a JSON Lines file that a stage wrote. Raises SetupError, with file and line."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise SetupError(f"{path}:{number} is not JSON ({error}). Delete the file and build again.") from error
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}.") from error
