@@ -8,10 +8,14 @@ leaves what float32 holds exactly, whatever the order. What the rounding costs i
 """
 
 import os
-from collections.abc import Callable, Sequence
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import get_context
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +51,36 @@ def embed(texts: Sequence[str], done: Callable[[int], None] = lambda count: None
         for chunk in chunks:
             keep(chunk, _encode(chunk))
     else:
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        with _workers() as pool:
             for chunk, encoded in zip(chunks, pool.map(_encode, chunks), strict=True):
                 keep(chunk, encoded)
     done(len(texts) - len(distinct))
     return np.stack([vectors[text] for text in texts]) if texts else np.zeros((0, _embedder().dimension), np.float32)
+
+
+@contextmanager
+def _workers() -> Iterator[ProcessPoolExecutor]:
+    """A process a core; they end with this one, however it ends."""
+    pool = ProcessPoolExecutor(
+        os.cpu_count(), mp_context=get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    # Ctrl-C goes to the whole group; the parent tells these what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        # A parent that was killed tells nobody.
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _encode(texts: Sequence[str]) -> Vectors:

@@ -19,8 +19,19 @@ class Dataset:
     """By name: every tool that an instance names."""
     instances: Sequence[Instance]
 
+    @classmethod
+    def of_instances(cls, tools: Mapping[str, Tool], instances: Sequence[Instance]) -> "Dataset":
+        """The instances and the tools, of those given, that they name in any role."""
+        named = {name for instance in instances for name in tool_names(instance)}
+        return cls({name: tool for name, tool in tools.items() if name in named}, instances)
+
     def of(self, part: Part) -> list[Instance]:
         return [instance for instance in self.instances if instance.part is part]
+
+
+def tool_names(instance: Instance) -> set[str]:
+    """Every tool that the instance names: candidates and history."""
+    return {*instance.candidates, *(item.tool_call.tool_name for item in instance.history)}
 
 
 def read_dataset(directory: Path) -> Dataset:

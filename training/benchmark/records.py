@@ -76,10 +76,10 @@ class Instance:
             "user_id": self.user_id,
             "setting": self.setting.value,
             "part": self.part.value,
-            "history": [_interaction_to_json(each) for each in self.history],
+            "history": [interaction_to_json(each) for each in self.history],
             "instruction": self.instruction,
             "candidates": list(self.candidates),
-            "answer": _call_to_json(self.answer),
+            "answer": call_to_json(self.answer),
             "same_function": list(self.same_function),
             "asked_at": self.asked_at.isoformat(),
         }
@@ -92,36 +92,36 @@ class Instance:
             user_id=row["user_id"],
             setting=HistorySetting(row["setting"]),
             part=Part(row["part"]),
-            history=tuple(_interaction_from_json(each) for each in row["history"]),
+            history=tuple(interaction_from_json(each) for each in row["history"]),
             instruction=row["instruction"],
             candidates=tuple(row["candidates"]),
-            answer=_call_from_json(row["answer"]),
+            answer=call_from_json(row["answer"]),
             same_function=tuple(row["same_function"]),
             asked_at=datetime.fromisoformat(row["asked_at"]),
         )
 
 
-def _call_to_json(call: ToolCall) -> dict[str, Json]:
+def call_to_json(call: ToolCall) -> dict[str, Json]:
     return {"tool_name": call.tool_name, "parameters": dict(call.parameters)}
 
 
-def _call_from_json(row: Mapping[str, Json]) -> ToolCall:
+def call_from_json(row: Mapping[str, Json]) -> ToolCall:
     return ToolCall(row["tool_name"], row["parameters"])
 
 
-def _interaction_to_json(interaction: Interaction) -> dict[str, Json]:
+def interaction_to_json(interaction: Interaction) -> dict[str, Json]:
     return {
         "instruction": interaction.instruction,
-        "tool_call": _call_to_json(interaction.tool_call),
+        "tool_call": call_to_json(interaction.tool_call),
         "rating": interaction.rating.value if interaction.rating is not None else None,
         "occurred_at": interaction.occurred_at.isoformat(),
     }
 
 
-def _interaction_from_json(row: Mapping[str, Json]) -> Interaction:
+def interaction_from_json(row: Mapping[str, Json]) -> Interaction:
     return Interaction(
         instruction=row["instruction"],
-        tool_call=_call_from_json(row["tool_call"]),
+        tool_call=call_from_json(row["tool_call"]),
         occurred_at=datetime.fromisoformat(row["occurred_at"]),
         rating=Rating(row["rating"]) if row["rating"] is not None else None,
     )

@@ -1,0 +1,120 @@
+"""Stage 7: the ten tools to choose from (paper, section 5.1).
+
+The right tool and all others of its group, five that the ToolRetriever finds for the instruction, the rest by chance.
+Of a group of more than ten, nine rivals are drawn. No other candidate could do the job: a tool of the same category
+and input format that grouping did not find is left out, else there would be two right answers.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.domain import Json, Tool
+from app.retrieval.intents import intents
+from app.retrieval.retriever import CatalogueSnapshot
+from training.benchmark.config import CandidateConfig
+from training.benchmark.dataset import read_rows
+from training.benchmark.group import Group
+from training.benchmark.instructions import Asked
+from training.benchmark.interface import inputs
+from training.embedding import Vectors, embed
+from training.seeding import rng
+from training.stages import Progress, write_rows
+
+CANDIDATES = "candidates.jsonl"
+_LOOKED_AT = 40
+"""Tools retrieved to find five that may stand beside the right one."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The candidates of an instruction, in prompt order; `same_function` are those of the answer's group."""
+
+    user_id: str
+    number: int
+    candidates: tuple[str, ...]
+    same_function: tuple[str, ...]
+
+
+class CandidateChooser:
+    def __init__(self, snapshot: CatalogueSnapshot, config: CandidateConfig, seed: int) -> None:
+        """`snapshot`: the tools that may be candidates."""
+        self._snapshot = snapshot
+        self._config = config
+        self._seed = seed
+        self._inputs = {tool.name: inputs(tool) for tool in snapshot.tools}
+        self._names = sorted(self._inputs)
+
+    def choose(self, asked: Asked, group: Group, queries: Vectors) -> Chosen:
+        """`queries`: the vectors of the instruction's `intents`."""
+        random = rng(self._seed, "candidates", asked.user_id, asked.number)
+        right = asked.answer.tool_name
+        rivals = [name for name in group.tools if name != right]
+        room = self._config.n - 1
+        if len(rivals) > room:
+            rivals = sorted(random.sample(rivals, room))
+        # The whole group is barred, also those of its tools that were not drawn.
+        barred = set(group.tools)
+        room -= len(rivals)
+        found = self._snapshot.search(asked.instruction, queries, _LOOKED_AT)
+        retrieved = [
+            item.tool.name for item in found if item.tool.name not in barred and not self._could_do(item.tool.name, right)
+        ]
+        others = retrieved[: min(self._config.retrieved, room)]
+        while len(others) < room and len(barred) + len(others) < len(self._names):
+            name = random.choice(self._names)
+            if name not in barred and name not in others and not self._could_do(name, right):
+                others.append(name)
+        candidates = [right, *rivals, *others]
+        random.shuffle(candidates)
+        return Chosen(asked.user_id, asked.number, tuple(candidates), tuple(rivals))
+
+    def _could_do(self, name: str, right: str) -> bool:
+        return self._inputs[name] == self._inputs[right]
+
+
+def choose_candidates(
+    asked: Sequence[Asked],
+    groups: Mapping[str, Group],
+    tools: Sequence[Tool],
+    documents: Vectors,
+    unseen: set[str],
+    config: CandidateConfig,
+    seed: int,
+    directory: Path,
+    progress: Progress,
+) -> Mapping[str, Json]:
+    """A row an instruction. `documents` (n, d): the vectors of the tools; the seen and the unseen stay apart."""
+    texts = [intents(each.instruction) for each in asked]
+    progress.start("Embedding instructions", sum(map(len, texts)))
+    vectors = embed([text for of_one in texts for text in of_one], progress.advance)
+    ends = np.cumsum([0, *map(len, texts)])
+    choosers = {}
+    for side in (False, True):
+        rows = [row for row, tool in enumerate(tools) if (tool.name in unseen) is side]
+        snapshot = CatalogueSnapshot.build([tools[row] for row in rows], documents[rows], 1)
+        choosers[side] = CandidateChooser(snapshot, config, seed)
+    progress.start("Choosing candidates", len(asked))
+    rows_out = []
+    sizes: Counter[int] = Counter()
+    for number, each in enumerate(asked):
+        group = groups[each.answer.tool_name]
+        chosen = choosers[group.unseen].choose(each, group, vectors[ends[number] : ends[number + 1]])
+        sizes[len(chosen.same_function)] += 1
+        rows_out.append({**vars(chosen), "candidates": list(chosen.candidates), "same_function": list(chosen.same_function)})
+        progress.advance(1)
+    write_rows(directory / CANDIDATES, rows_out)
+    return {"instructions": len(rows_out), "rivals": dict(sorted(sizes.items()))}
+
+
+def read_candidates(path: Path) -> dict[tuple[str, int], Chosen]:
+    """By user and number."""
+    return {
+        (row["user_id"], row["number"]): Chosen(
+            row["user_id"], row["number"], tuple(row["candidates"]), tuple(row["same_function"])
+        )
+        for row in read_rows(path)
+    }

@@ -1,0 +1,207 @@
+"""Stage 3: tools with the same functionality (paper, section 3.2.2).
+
+DBSCAN over the functionality phrases' vectors, then the paper's filter: same category, same input and output format.
+DBSCAN chains: A is near B and B near C, and A and C do different jobs. And one provider's tools with the same inputs
+are no rivals (search images, search news), however alike they are described. So within a cluster tools are merged by
+complete linkage, under three conditions that hold for every pair of a group: as similar as DBSCAN asked of neighbours,
+the same format, different providers.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.cluster import DBSCAN
+
+from app.domain import Json, Tool
+from app.retrieval.preferences import provider_key
+from training.benchmark.config import GroupConfig
+from training.benchmark.dataset import read_rows
+from training.benchmark.interface import Inputs, inputs, output, same_output
+from training.embedding import Vectors
+from training.seeding import shuffled_by_hash
+from training.stages import Progress, write_rows
+
+GROUPS = "groups.jsonl"
+CLUSTERS = "clusters.jsonl"
+_BLOCK = 1024
+_HELD = "unseen"
+_NOISE = -1
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tools that do the same job; which of them a user wants is a matter of preference."""
+
+    id: str
+    category: str
+    tools: tuple[str, ...]
+    """Names, ascending."""
+    unseen: bool
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The pairs that are at most the largest distance apart, as a symmetric sparse matrix of distances."""
+
+    distances: csr_matrix
+
+    @classmethod
+    def of(cls, vectors: Vectors, furthest: float) -> "Neighbours":
+        count = len(vectors)
+        rows: list[NDArray[np.int32]] = []
+        columns: list[NDArray[np.int32]] = []
+        values: list[NDArray[np.float32]] = []
+        for start in range(0, count, _BLOCK):
+            distance = 1 - vectors[start : start + _BLOCK] @ vectors.T
+            row, column = np.nonzero(distance <= np.float32(furthest))
+            rows.append((row + start).astype(np.int32))
+            columns.append(column.astype(np.int32))
+            # Never 0: a sparse matrix takes that for no entry.
+            values.append(np.maximum(distance[row, column], np.float32(1e-6)))
+        data = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+        return cls(csr_matrix(data, shape=(count, count)))
+
+    def clusters(self, eps: float, min_samples: int) -> list[int]:
+        """DBSCAN's label of each row; -1 for noise."""
+        found = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(self.distances.copy())
+        return [int(label) for label in found]
+
+
+class Grouping:
+    def __init__(self, tools: Sequence[Tool], vectors: Vectors, config: GroupConfig) -> None:
+        """`vectors` (n, d): of the tools' functionality phrases, in their order."""
+        self._tools = tools
+        self._vectors = vectors
+        self._config = config
+        self._inputs: list[Inputs] = [inputs(tool) for tool in tools]
+        self._outputs = [output(tool) for tool in tools]
+        self._providers = [provider_key(tool.provider or tool.name) for tool in tools]
+
+    @cached_property
+    def _neighbours(self) -> Neighbours:
+        grid = self._config.eps_grid if self._config.eps is None else (self._config.eps,)
+        return Neighbours.of(self._vectors, max(grid))
+
+    def clusters(self, eps: float) -> list[int]:
+        return self._neighbours.clusters(eps, self._config.min_samples)
+
+    def groups(self, labels: Sequence[int], eps: float) -> list[list[int]]:
+        """Rows of each group's tools, ascending; groups in the order of their first row."""
+        buckets: dict[tuple[int, Inputs], list[int]] = defaultdict(list)
+        for row, label in enumerate(labels):
+            if label != _NOISE:
+                buckets[label, self._inputs[row]].append(row)
+        found = [group for rows in buckets.values() if len(rows) > 1 for group in self._linked(rows, eps)]
+        return sorted(sorted(group) for group in found)
+
+    def _linked(self, rows: Sequence[int], eps: float) -> Iterator[list[int]]:
+        """Complete linkage under the conditions, the most similar first; of equals, the lower rows."""
+        similarity = self._vectors[rows] @ self._vectors[rows].T
+        allowed = np.array([[self._may_meet(one, other) for other in rows] for one in rows])
+        allowed &= similarity >= np.float32(1 - eps)
+        pairs = [(one, other) for one, other in combinations(range(len(rows)), 2) if allowed[one, other]]
+        pairs.sort(key=lambda pair: (-float(similarity[pair]), pair))
+        home = {place: [place] for place in range(len(rows))}
+        for one, other in pairs:
+            a, b = home[one], home[other]
+            if a is b or len(a) + len(b) > self._config.largest or not allowed[np.ix_(a, b)].all():
+                continue
+            a.extend(b)
+            for place in b:
+                home[place] = a
+        distinct = {id(group): group for group in home.values()}.values()
+        yield from ([rows[place] for place in group] for group in distinct if len(group) > 1)
+
+    def _may_meet(self, one: int, other: int) -> bool:
+        return self._providers[one] != self._providers[other] and same_output(self._outputs[one], self._outputs[other])
+
+    def agreement(self, labels: Sequence[int]) -> float:
+        """Of the pairs of one cluster, the share that the format allows into one group: 1 where nothing chains."""
+        pairs = agreeing = 0
+        by_cluster: dict[int, list[int]] = defaultdict(list)
+        for row, label in enumerate(labels):
+            if label != _NOISE:
+                by_cluster[label].append(row)
+        for rows in by_cluster.values():
+            pairs += len(rows) * (len(rows) - 1) // 2
+            agreeing += sum(count * (count - 1) // 2 for count in Counter(self._inputs[row] for row in rows).values())
+        return agreeing / pairs if pairs else 0.0
+
+
+def group(
+    tools: Sequence[Tool], vectors: Vectors, config: GroupConfig, seed: int, directory: Path, progress: Progress
+) -> Mapping[str, Json]:
+    """Writes the groups, and every tool's cluster.
+
+    eps is the one of the grid with the highest (share of tools in groups) x (agreement): larger values find more
+    groups until clusters chain into each other, which shows in pairs of a cluster that have different formats.
+    """
+    grouping = Grouping(tools, vectors, config)
+    grid = config.eps_grid if config.eps is None else (config.eps,)
+    progress.start("Grouping by functionality", len(grid))
+    tried = []
+    for eps in grid:
+        labels = grouping.clusters(eps)
+        found = grouping.groups(labels, eps)
+        grouped = sum(map(len, found))
+        agreement = grouping.agreement(labels)
+        tried.append(
+            {
+                "eps": eps,
+                "clusters": len(set(labels) - {_NOISE}),
+                "noise": labels.count(_NOISE),
+                "groups": len(found),
+                "grouped_tools": grouped,
+                "agreement": round(agreement, 4),
+                "score": round(agreement * grouped / len(tools), 4),
+            }
+        )
+        progress.advance(1)
+    best = max(tried, key=lambda each: (each["score"], -float(each["eps"])))
+    labels = grouping.clusters(best["eps"])
+    groups = _named(tools, grouping.groups(labels, best["eps"]), config.unseen, seed)
+    write_rows(directory / GROUPS, ({**vars(each), "tools": list(each.tools)} for each in groups))
+    held = held_out(tools, groups, config.unseen, seed)
+    rows = ({"tool_name": tool.name, "cluster": label, "unseen": tool.name in held} for tool, label in zip(tools, labels, strict=True))
+    write_rows(directory / CLUSTERS, rows)
+    return {
+        "chosen": best,
+        "tried": tried,
+        "sizes": dict(sorted(Counter(len(each.tools) for each in groups).items())),
+        "categories": len({each.category for each in groups}),
+        "unseen_groups": sum(each.unseen for each in groups),
+        "unseen_tools": len(held),
+    }
+
+
+def _named(tools: Sequence[Tool], groups: Sequence[Sequence[int]], share: float, seed: int) -> list[Group]:
+    ids = [f"g{number:05d}" for number in range(len(groups))]
+    sizes = dict(zip(ids, map(len, groups), strict=True))
+    room = share * sum(sizes.values())
+    held: set[str] = set()
+    for each in shuffled_by_hash(ids, seed, _HELD, "group"):
+        if room >= sizes[each]:
+            held.add(each)
+            room -= sizes[each]
+    return [
+        Group(name, tools[rows[0]].category, tuple(tools[row].name for row in rows), name in held)
+        for name, rows in zip(ids, groups, strict=True)
+    ]
+
+
+def held_out(tools: Sequence[Tool], groups: Sequence[Group], share: float, seed: int) -> set[str]:
+    """Names of the tools that only `unseen` may use: those of its groups, and as large a share of the others."""
+    grouped = {name for each in groups for name in each.tools}
+    others = shuffled_by_hash((tool.name for tool in tools if tool.name not in grouped), seed, _HELD, "tool")
+    return {name for each in groups if each.unseen for name in each.tools} | set(others[: int(share * len(others))])
+
+
+def read_groups(path: Path) -> list[Group]:
+    return [Group(row["id"], row["category"], tuple(row["tools"]), row["unseen"]) for row in read_rows(path)]

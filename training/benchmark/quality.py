@@ -1,0 +1,309 @@
+"""Is it a good benchmark? What simple systems score on it, and what an oracle does.
+
+Every system sees what it would see in service: documents, instruction, history. Candidates are ranked by the service's
+own retrieval, functional fit and preference ranker, so these rows are what the service would do without a model.
+The oracle knows what the documents mean (for our own catalogue the true attributes, for others what was understood of
+them), which tools share the answer's functionality, and nothing of the user that the history does not show.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.calling.validation import invalid_parameters
+from app.domain import HistorySetting, Interaction, Json, Rating, Tool
+from app.retrieval.functionality import functional_fit
+from app.retrieval.intents import intents
+from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature
+from app.retrieval.retriever import CatalogueSnapshot, Retrieved
+from training.benchmark.dataset import Dataset, tool_names
+from training.benchmark.group import Group
+from training.benchmark.leaks import leak
+from training.benchmark.preferences import HALF_LIFE, SETTINGS
+from training.benchmark.records import Instance, Part
+from training.benchmark.truth import Truth
+from training.embedding import Vectors, embed
+from training.stages import Progress, write_json
+
+QUALITY = "quality.json"
+EVALUATED = (Part.TEST, Part.UNSEEN)
+_Z = 1.96
+"""Of a 95% confidence interval."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An instance as a system without a model sees it."""
+
+    instance: Instance
+    found: Sequence[Retrieved]
+    """The candidates, most relevant first."""
+    attributes: Vectors
+    """(10, d): of `found`, in its order."""
+
+    @property
+    def group(self) -> set[str]:
+        return {self.instance.answer.tool_name, *self.instance.same_function}
+
+    @property
+    def tools(self) -> list[Tool]:
+        return [item.tool for item in self.found]
+
+
+Chooser = Callable[[Scene], str]
+
+
+class Scenes:
+    """Turns instances into scenes; holds what all of them share."""
+
+    def __init__(self, tools: Mapping[str, Tool], documents: Mapping[str, NDArray[np.float32]]) -> None:
+        names = sorted(tools)
+        self._snapshot = CatalogueSnapshot.build(
+            [tools[name] for name in names], np.stack([documents[name] for name in names]), 1
+        )
+        self.signatures = {name: ToolSignature(name, tools[name].provider, documents[name]) for name in names}
+
+    def of(self, instances: Sequence[Instance], progress: Progress = Progress()) -> list[Scene]:
+        texts = [intents(instance.instruction) for instance in instances]
+        progress.start("Embedding instructions", sum(map(len, texts)))
+        vectors = embed([text for of_one in texts for text in of_one], progress.advance)
+        ends = np.cumsum([0, *map(len, texts)])
+        progress.start("Retrieving", len(instances))
+        scenes = []
+        for place, instance in enumerate(instances):
+            candidates = self._snapshot.only(instance.candidates)
+            found = candidates.search(instance.instruction, vectors[ends[place] : ends[place + 1]], len(candidates.tools))
+            scenes.append(Scene(instance, found, candidates.vectors[[item.row for item in found]]))
+            progress.advance(1)
+        return scenes
+
+
+class Systems:
+    """What chooses a candidate without a language model."""
+
+    def __init__(self, scenes: Scenes, ranker: PreferenceRanker | None = None) -> None:
+        self._signatures = scenes.signatures
+        self._ranker = ranker or PreferenceRanker()
+
+    def retrieval(self, scene: Scene) -> str:
+        return scene.found[0].tool.name
+
+    def fit(self, scene: Scene) -> str:
+        fit = functional_fit(scene.found)
+        return scene.found[int(np.argmax(fit))].tool.name
+
+    def retrieval_in_group(self, scene: Scene) -> str:
+        """No history, but told which candidates can do the job."""
+        return next(item.tool.name for item in scene.found if item.tool.name in scene.group)
+
+    def similarity_in_group(self, scene: Scene) -> str:
+        """Told which candidates can do the job: the one nearest to the mean of the history, whatever it says of it."""
+        mean = np.mean([self._signatures[item.tool_call.tool_name].attributes for item in scene.instance.history], axis=0)
+        rated = zip(scene.found, scene.attributes @ mean, strict=True)
+        return max((float(near), item.tool.name) for item, near in rated if item.tool.name in scene.group)[1]
+
+    def ranker(self, scene: Scene) -> str:
+        return self._ranked(scene, self.profile(scene.instance.setting, scene.instance.history))
+
+    def blind(self, scene: Scene) -> str:
+        """The ranker, for which every interaction is one with a preferred tool, whatever its rating or its age."""
+        unrated = [replace(item, rating=None) for item in scene.instance.history]
+        return self._ranked(scene, self.profile(HistorySetting.PREFERRED_ONLY, unrated))
+
+    def profile(self, setting: HistorySetting, history: Sequence[Interaction]) -> Profile:
+        return self._ranker.profile(setting, history, self._signatures)
+
+    def _ranked(self, scene: Scene, profile: Profile) -> str:
+        return self._ranker.rank(functional_fit(scene.found), scene.tools, scene.attributes, profile)[0].tool.name
+
+
+class Oracle:
+    def __init__(self, meaning: Mapping[str, NDArray[np.float64]]) -> None:
+        """`meaning` (d,) of each tool, L2-normalised."""
+        self._meaning = meaning
+
+    @classmethod
+    def of_truth(cls, truth: Mapping[str, Truth]) -> "Oracle":
+        keys = {key: place for place, key in enumerate(sorted({key for each in truth.values() for key in each.attributes}))}
+        meaning = {}
+        for name, each in truth.items():
+            vector = np.zeros(len(keys))
+            vector[[keys[key] for key in each.attributes]] = 1
+            meaning[name] = vector / max(1e-9, float(np.linalg.norm(vector)))
+        return cls(meaning)
+
+    def choose(self, scene: Scene) -> str:
+        """Empty where two are equally near: that is no answer."""
+        history = scene.instance.history
+        weights = _weights(scene.instance.setting, history)
+        shown = np.stack([self._meaning[item.tool_call.tool_name] for item in history])
+        near = {name: round(float(weights @ (shown @ self._meaning[name])), 9) for name in sorted(scene.group)}
+        best = max(near.values())
+        leading = [name for name, value in near.items() if value == best]
+        return leading[0] if len(leading) == 1 else ""
+
+
+def _weights(setting: HistorySetting, history: Sequence[Interaction]) -> NDArray[np.float64]:
+    count = len(history)
+    if setting is HistorySetting.RATING_INTEGRATED:
+        return np.array([-1.0 if item.rating is Rating.DISLIKED else 1.0 for item in history])
+    if setting is HistorySetting.CHRONOLOGICAL:
+        return np.array(np.exp2(-np.arange(count - 1, -1, -1) / max(1.0, count * HALF_LIFE)))
+    return np.ones(count)
+
+
+def accuracy(chooser: Chooser, scenes: Iterable[Scene]) -> dict[str, Json]:
+    """Tool accuracy by part and setting, percent, with the half width of its 95% interval (Wilson) and the count."""
+    right: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    for scene in scenes:
+        hit = chooser(scene) == scene.instance.answer.tool_name
+        for setting in (scene.instance.setting.value, "all"):
+            right[scene.instance.part.value, setting].append(hit)
+    result: dict[str, Json] = {}
+    for (part, setting), hits in sorted(right.items()):
+        result.setdefault(part, {})[setting] = interval(sum(hits), len(hits))
+    return result
+
+
+def interval(hits: int, count: int) -> dict[str, float]:
+    share = hits / count
+    width = _Z * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)) / (1 + _Z**2 / count)
+    return {"accuracy": round(100 * share, 2), "plus_minus": round(100 * width, 2), "count": count}
+
+
+def _chance(scenes: Sequence[Scene]) -> dict[str, Json]:
+    """Of a draw among the tools that can do the job."""
+    shares: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for scene in scenes:
+        for setting in (scene.instance.setting.value, "all"):
+            shares[scene.instance.part.value, setting].append(1 / len(scene.group))
+    result: dict[str, Json] = {}
+    for (part, setting), values in sorted(shares.items()):
+        result.setdefault(part, {})[setting] = {
+            "accuracy": round(100 * float(np.mean(values)), 2), "plus_minus": 0.0, "count": len(values)
+        }  # fmt: skip
+    return result
+
+
+def systems_table(scenes: Sequence[Scene], shared: Scenes, oracle: Oracle) -> dict[str, Json]:
+    """Accuracy of every system, by its name in reports."""
+    systems = Systems(shared, PreferenceRanker(RankerWeights()))
+    choosers: dict[str, Chooser] = {
+        "retrieval alone": systems.retrieval,
+        "functional fit alone": systems.fit,
+        "no history, job known": systems.retrieval_in_group,
+        "plain similarity, job known": systems.similarity_in_group,
+        "ranker, blind to ratings and time": systems.blind,
+        "preference ranker": systems.ranker,
+        "oracle": oracle.choose,
+    }
+    table = {name: accuracy(chooser, scenes) for name, chooser in choosers.items()}
+    return {"chance, job known": _chance(scenes), **table}
+
+
+def measure_quality(
+    dataset: Dataset,
+    documents: Mapping[str, NDArray[np.float32]],
+    non_functional: Mapping[str, NDArray[np.float32]],
+    functionality: Mapping[str, str],
+    truth: Mapping[str, Truth],
+    groups: Sequence[Group],
+    directory: Path,
+    progress: Progress,
+) -> Mapping[str, Json]:
+    """Writes `quality.json`: systems, text, overlaps, grouping against the truth."""
+    shared = Scenes(dataset.tools, documents)
+    evaluated = [instance for part in EVALUATED for instance in dataset.of(part)]
+    scenes = shared.of(evaluated, progress)
+    if truth:
+        oracle = Oracle.of_truth(truth)
+    else:
+        oracle = Oracle({name: vector / np.linalg.norm(vector) for name, vector in ((n, v.astype(np.float64)) for n, v in non_functional.items())})
+    progress.start("Measuring", 1)
+    report = {
+        "systems": systems_table(scenes, shared, oracle),
+        "oracle_knows": "the true attributes" if truth else "the understood non-functional phrases",
+        "text": _text(dataset),
+        "leaks": _leaks(dataset, groups, functionality),
+        "invalid_calls": sum(bool(invalid_parameters(dataset.tools[each.answer.tool_name], each.answer.parameters)) for each in dataset.instances),
+        "overlap": _overlap(dataset),
+        "grouping": _grouping(groups, truth) if truth else {},
+    }
+    progress.advance(1)
+    write_json(directory / QUALITY, report)
+    return report
+
+
+def _text(dataset: Dataset) -> dict[str, Json]:
+    texts = [instance.instruction for instance in dataset.instances]
+    words = [text.casefold().split() for text in texts]
+    folded = Counter(" ".join(each) for each in words)
+    pairs = Counter(pair for each in words for pair in zip(each, each[1:], strict=False))
+    lengths = sorted(map(len, words)) or [0]
+    return {
+        "instructions": len(texts),
+        "duplicated_share": round(sum(count - 1 for count in folded.values()) / max(1, len(texts)), 4),
+        "distinct_2": round(len(pairs) / max(1, sum(pairs.values())), 4),
+        "words": {name: lengths[min(len(lengths) - 1, int(share * len(lengths)))] for name, share in _QUANTILES.items()},
+        "history_length": dict(sorted(Counter(len(each.history) for each in dataset.instances).items())),
+    }
+
+
+_QUANTILES = {"least": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "most": 1.0}
+
+
+def _leaks(dataset: Dataset, groups: Sequence[Group], functionality: Mapping[str, str]) -> int:
+    """Instructions that give their tool away, by the check that the instructions stage makes."""
+    of = {name: group for group in groups for name in group.tools}
+    found = 0
+    for instance in dataset.instances:
+        group = of[instance.answer.tool_name]
+        rivals = [dataset.tools[name] for name in instance.same_function]
+        shared = [functionality[name] for name in group.tools]
+        found += leak(instance.instruction, dataset.tools[instance.answer.tool_name], rivals, shared) is not None
+    return found
+
+
+def _overlap(dataset: Dataset) -> dict[str, Json]:
+    """What the training part shares with the others; of `unseen` also tools, in any role."""
+    train, test, unseen = (dataset.of(part) for part in (Part.TRAIN, Part.TEST, Part.UNSEEN))
+
+    def folded(instances: Sequence[Instance]) -> set[str]:
+        return {" ".join(each.instruction.casefold().split()) for each in instances}
+
+    def tools(instances: Sequence[Instance]) -> set[str]:
+        return {name for each in instances for name in tool_names(each)}
+
+    held = [*test, *unseen]
+    return {
+        "users": len({each.user_id for each in train} & {each.user_id for each in held}),
+        "instances": len({each.id for each in train} & {each.id for each in held}),
+        "instructions": len(folded(train) & folded(held)),
+        "unseen_tools": len(tools(train) & tools(unseen)),
+    }
+
+
+def _grouping(groups: Sequence[Group], truth: Mapping[str, Truth]) -> dict[str, Json]:
+    """How the groups found compare with the functionalities there are."""
+    jobs = Counter(each.job for each in truth.values())
+    grouped = [name for group in groups for name in group.tools]
+    pure = sum(len({truth[name].job for name in group.tools}) == 1 for group in groups)
+    same = sum(count * (count - 1) for count in jobs.values())
+    found = sum(len(group.tools) * (len(group.tools) - 1) for group in groups)
+    right = sum(count * (count - 1) for group in groups for count in Counter(truth[name].job for name in group.tools).values())
+    return {
+        "functionalities": len(jobs),
+        "groups": len(groups),
+        "groups_of_one_functionality": pure,
+        "tools_in_groups": len(grouped),
+        "pair_precision": round(right / max(1, found), 4),
+        "pair_recall": round(right / max(1, same), 4),
+    }
+
+
+SETTING_NAMES = [setting.value for setting in SETTINGS]

@@ -1,0 +1,97 @@
+"""Invented providers: a name, and the attributes that all its tools have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from training.generators.lexicon import Attribute, Lexicon
+
+_ARCHETYPES = 70
+_BUNDLE = 5
+_OWN = 3
+_TRUE_TO_TYPE = 0.75
+_NAMED = 0.4
+"""How likely a provider's name hints at one of its attributes."""
+_USES = 4
+"""Tools a provider has at most."""
+_ONSETS = "b br c cl d dr f fl g gr h j k kl l m n p pr qu r s sk st t tr v w z".split()
+_VOWELS = "a e i o u ai ea io".split()
+_CODAS = ["", "", "l", "m", "n", "nd", "r", "rn", "s", "st", "x", "lt", "k"]
+_SECONDS = "Hub Data Link Base Works Kit Point Lab Desk Flow Line Box Signal Source Index Grid Studio House Feed Loop".split()
+
+
+@dataclass
+class Provider:
+    name: str
+    attributes: tuple[str, ...]
+    """Keys."""
+    uses: int = 0
+
+
+class Providers:
+    """Providers of one category, made as they are needed."""
+
+    def __init__(self, lexicon: Lexicon, archetypes: Sequence[Sequence[str]], taken: set[str], random: Random) -> None:
+        """`taken`: names that are in use anywhere; added to."""
+        self._lexicon = lexicon
+        self._archetypes = archetypes
+        self._taken = taken
+        self._random = random
+        self._known: list[Provider] = []
+
+    def rivals(self, count: int, overlap: int) -> list[Provider]:
+        """So many different providers, of which no two share more than `overlap` attributes."""
+        chosen: list[Provider] = []
+        known = [each for each in self._known if each.uses < _USES]
+        self._random.shuffle(known)
+        for provider in known:
+            if len(chosen) < count and self._random.random() < 0.6 and _apart(provider.attributes, chosen, overlap):
+                chosen.append(provider)
+        while len(chosen) < count:
+            attributes = self._attributes()
+            if _apart(attributes, chosen, overlap):
+                provider = Provider(self._name([self._lexicon.attributes[key] for key in attributes]), attributes)
+                self._known.append(provider)
+                chosen.append(provider)
+        for provider in chosen:
+            provider.uses += 1
+        return chosen
+
+    def _attributes(self) -> tuple[str, ...]:
+        """Three of one archetype's five; or two and a stranger."""
+        archetype = self._random.choice(self._archetypes)
+        if self._random.random() < _TRUE_TO_TYPE:
+            return tuple(self._random.sample(archetype, _OWN))
+        own = self._random.sample(archetype, _OWN - 1)
+        facets = {self._lexicon.attributes[key].facet for key in own}
+        strangers = [each.key for each in self._lexicon.attributes.values() if each.facet not in facets]
+        return (*own, self._random.choice(strangers))
+
+    def _name(self, attributes: Sequence[Attribute]) -> str:
+        while True:
+            brand = "".join(self._syllable() for _ in range(self._random.choice((2, 2, 3)))).capitalize()
+            if self._random.random() < _NAMED:
+                hint = self._random.choice(self._random.choice(attributes).names)
+                name = self._random.choice((f"{brand} {hint}", f"{hint} {brand}", f"{brand} {hint}"))
+            else:
+                second = self._random.choice(_SECONDS)
+                name = self._random.choice((brand, f"{brand} {second}", f"{brand}{second}", f"{brand} API"))
+            if 4 < len(name) < 28 and name.casefold() not in self._taken:
+                self._taken.add(name.casefold())
+                return name
+
+    def _syllable(self) -> str:
+        return self._random.choice(_ONSETS) + self._random.choice(_VOWELS) + self._random.choice(_CODAS)
+
+
+def _apart(attributes: Sequence[str], others: Sequence[Provider], overlap: int) -> bool:
+    return all(len(set(attributes) & set(other.attributes)) <= overlap for other in others)
+
+
+def archetypes(lexicon: Lexicon, random: Random) -> list[list[str]]:
+    """Bundles of attributes that tend to go together, each of five different facets."""
+    facets = list(lexicon.facets.values())
+    return [
+        [random.choice(facet).key for facet in random.sample(facets, min(_BUNDLE, len(facets)))]
+        for _ in range(_ARCHETYPES)
+    ]
