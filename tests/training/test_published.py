@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,6 @@ def test_two_exports_are_equal_to_the_byte(published: Path, tmp_path: Path) -> N
 
 
 def test_half_surrogate_pairs_survive(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     ours = dataset(1)
     odd = replace(ours.instances[0], instruction="half \ud800 \x85 \u2029")
     export_published(Dataset(TOOLS, [odd]), tmp_path)
@@ -142,9 +141,7 @@ def test_half_surrogate_pairs_survive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", [HistorySetting.NONE, HistorySetting.AUTO])
 def test_an_instance_without_a_published_setting_is_an_error(setting: HistorySetting, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    with pytest.raises(SetupError, match="no published files|for which there are no"):
+    with pytest.raises(SetupError, match="for which there are no published files"):
         export_published(Dataset(TOOLS, [replace(dataset(1).instances[0], setting=setting)]), tmp_path)
 
 
@@ -512,15 +509,15 @@ def test_entries_are_found_whatever_the_size_of_the_pieces(
 ) -> None:
     monkeypatch.setattr(entries, "_CHUNK", chunk)
     rows: list[Mapping[str, Json]] = [
-        {"input": 'é\\"{[', "query": [{"query": "a"}, {"input": number}]} for number in range(5)
+        {"input": 'é\\"{[', "query": [{"query": "a" * 40}, {"input": number}]} for number in range(5)
     ]
     texts = [pretty(row) for row in rows]
-    texts[2:2] = ['{"input": "no end', '{"query": [{"query": 1}, {"query": 2}}']
+    texts[2:2] = ['{"input": "no end', '{"query": [{"a": 1}, {"b": 2}}', '{"input": 1 2}']
     path = tmp_path / "rows.json"
     path.write_text(f" [ {' , '.join(texts)} ] ", "utf-8")
     found = list(entries.read_entries(path))
     assert [each.value for each in found if isinstance(each, entries.Entry)] == rows
-    assert [each.index for each in found if isinstance(each, entries.Broken)] == [2, 3]
+    assert [each.index for each in found if isinstance(each, entries.Broken)] == [2, 3, 4]
 
 
 @pytest.mark.parametrize("text", ["", "  ", '{"instruction": "x"}', '"text"', "PK\x03\x04"])
@@ -531,7 +528,7 @@ def test_a_file_that_is_no_array_is_an_error(text: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_the_files_is_an_error_that_says_which(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="user_entries_sft_p.json"):
+    with pytest.raises(SetupError, match="user_entries_sft_p"):
         import_published(tmp_path)
 
 
@@ -541,4 +538,4 @@ def test_progress_is_told_in_bytes(published: Path) -> None:
     size = sum(path.stat().st_size for path in published.glob("user_*.json"))
     assert {total for _, total in told} == {size}
     assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert told[-1][0] <= size
+    assert told[-1][0] == size

@@ -76,7 +76,8 @@ def _writer(
         yield None
         return
     # An HTTP client and a database, for those who use them.
-    from training.generators.openai import OpenAISettings, OpenAIWriter
+    from training.generators.openai.settings import OpenAISettings
+    from training.generators.openai.writer import OpenAIWriter
 
     of = config.writer.openai
     key = os.environ.get(of.api_key_variable, "")
@@ -330,9 +331,7 @@ class _Build:
                 "categories": len({tool.category for tool in dataset.tools.values()}),
                 "users": len({instance.user_id for instance in instances}),
             }
-            write_dataset(
-                dataset, out, {**facts, "name": self._config.name, "seed": self._config.seed, "writer": self._writer.name}
-            )
+            write_dataset(dataset, out, self._card_facts(facts))
             return facts
 
         self._add(
@@ -346,6 +345,17 @@ class _Build:
                 "No instance came out: " + str(self._stage("preferences").report["discarded"]) + ". Take a larger "
                 "catalogue, or loosen preferences.margin or preferences.shown."
             )
+
+    def _card_facts(self, facts: Mapping[str, Json]) -> dict[str, Json]:
+        writer = self._config.writer.kind
+        return {
+            "config": self._config.name,
+            "seed": self._config.seed,
+            "writer": writer if writer == "template" else self._writer.name,
+            "tools": facts["tools"],
+            "categories": facts["categories"],
+            "instances": facts["counts"],
+        }
 
     @cached_property
     def _built_dataset(self) -> Dataset:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from app.domain import Json, Tool
 from app.errors import SetupError
-from app.serialization import tool_from_json
+from app.serialization import tool_from_json, tool_to_json
 from training.benchmark.records import Instance, Part
+from training.stages import write_rows
 
 TOOLS = "tools.jsonl"
 
@@ -64,3 +65,17 @@ def read_rows(path: Path) -> Iterator[dict[str, Json]]:
                     raise SetupError(f"{path}:{number} is not JSON ({error}). Delete the file and build again.") from error
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def write_dataset(dataset: Dataset, directory: Path, facts: Mapping[str, Json]) -> None:
+    """All the files of a benchmark. `facts` go into the card (`training.benchmark.card`)."""
+    # Both read this module.
+    from training.benchmark.card import dataset_card
+    from training.benchmark.parquet import write_parquet
+
+    write_rows(directory / TOOLS, map(tool_to_json, dataset.tools.values()))
+    for part in Part:
+        if instances := dataset.of(part):
+            write_rows(directory / f"{part.value}.jsonl", (instance.to_json() for instance in instances))
+    write_parquet(dataset, directory)
+    (directory / "README.md").write_text(dataset_card(facts), "utf-8")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.cluster import DBSCAN
 
 from app.domain import Json, Tool
@@ -122,17 +122,18 @@ class Grouping:
     def _may_meet(self, one: int, other: int) -> bool:
         return self._providers[one] != self._providers[other] and same_output(self._outputs[one], self._outputs[other])
 
-    def agreement(self, labels: Sequence[int]) -> float:
-        """Of the pairs of one cluster, the share that the format allows into one group: 1 where nothing chains."""
-        pairs = agreeing = 0
-        by_cluster: dict[int, list[int]] = defaultdict(list)
-        for row, label in enumerate(labels):
-            if label != _NOISE:
-                by_cluster[label].append(row)
-        for rows in by_cluster.values():
-            pairs += len(rows) * (len(rows) - 1) // 2
-            agreeing += sum(count * (count - 1) // 2 for count in Counter(self._inputs[row] for row in rows).values())
-        return agreeing / pairs if pairs else 0.0
+    def agreement(self, eps: float) -> float:
+        """Of the pairs of tools of different providers that are within eps, the share of one category.
+
+        Tools that do the same stand in the same category far more often than chance would have it, whoever wrote
+        their documents: where this share falls, nearness no longer means the same functionality.
+        """
+        near = coo_matrix(self._neighbours.distances)
+        categories = np.unique([tool.category for tool in self._tools], return_inverse=True)[1]
+        providers = np.unique(self._providers, return_inverse=True)[1]
+        pairs = (near.data <= eps) & (near.row < near.col) & (providers[near.row] != providers[near.col])
+        same = categories[near.row[pairs]] == categories[near.col[pairs]]
+        return float(same.mean()) if len(same) else 0.0
 
 
 def group(
@@ -141,7 +142,7 @@ def group(
     """Writes the groups, and every tool's cluster.
 
     eps is the one of the grid with the highest (share of tools in groups) x (agreement): larger values find more
-    groups until clusters chain into each other, which shows in pairs of a cluster that have different formats.
+    groups, until what is near no longer does the same.
     """
     grouping = Grouping(tools, vectors, config)
     grid = config.eps_grid if config.eps is None else (config.eps,)
@@ -151,7 +152,7 @@ def group(
         labels = grouping.clusters(eps)
         found = grouping.groups(labels, eps)
         grouped = sum(map(len, found))
-        agreement = grouping.agreement(labels)
+        agreement = grouping.agreement(eps)
         tried.append(
             {
                 "eps": eps,

@@ -53,8 +53,7 @@ class Material:
 
     def leak(self, instruction: str, tool: str) -> str | None:
         group = self.groups[tool]
-        rivals = [self.tools[name] for name in group.tools if name != tool]
-        return leak(instruction, self.tools[tool], rivals, self.functionalities(group))
+        return leak(instruction, [self.tools[name] for name in group.tools], self.functionalities(group))
 
 
 async def write_instructions(

@@ -17,25 +17,29 @@ _GENERAL = frozenset(
 )
 
 
-def leak(instruction: str, tool: Tool, rivals: Sequence[Tool], shared: Iterable[str]) -> str | None:
-    """What gives the tool away; None where nothing does.
+def leak(instruction: str, group: Sequence[Tool], shared: Iterable[str]) -> str | None:
+    """What gives one of the group's tools away; None where nothing does.
 
-    The tool's full name, its provider's name, or its API's name (of two words or more, where not every rival has the
-    same) as consecutive words; or a single word of the provider's name. Words of `shared` (how any tool of the group
-    describes the job), of the category and of the parameters' names give nothing away.
+    Of any tool, not only of the right one: to refuse just the right one's name would leave those instructions that
+    are worded like a rival. Gives away: a provider's name, or an API's name (of two words or more, where not every
+    tool of the group has the same) as consecutive words; a single word of a provider's name. Words of `shared` (how
+    the group's tools describe the job), of the category and of the parameters' names give nothing away.
     """
     words = _words(instruction)
     spoken = f" {' '.join(words)} "
-    common = _common(tool, shared)
-    provider = _words(tool.provider)
-    if not set(provider) <= common and f" {' '.join(provider)} " in spoken:
-        return tool.provider
-    api = _words(tool.api)
-    distinctive = not all(_words(rival.api) == api for rival in rivals) if rivals else False
-    if distinctive and len(api) > 1 and f" {' '.join(api)} " in spoken:
-        return tool.api
-    named = {word for word in provider if len(word) >= _LETTERS} - common
-    return next((word for word in words if word in named), None)
+    shared = list(shared)
+    apis = {_words(tool.api) for tool in group}
+    for tool in group:
+        common = _common(tool, shared)
+        provider, api = _words(tool.provider), _words(tool.api)
+        if not set(provider) <= common and f" {' '.join(provider)} " in spoken:
+            return tool.provider
+        if len(apis) > 1 and len(api) > 1 and f" {' '.join(api)} " in spoken:
+            return tool.api
+        named = {word for word in provider if len(word) >= _LETTERS} - common
+        if found := next((word for word in words if word in named), None):
+            return found
+    return None
 
 
 def _common(tool: Tool, shared: Iterable[str]) -> set[str]:

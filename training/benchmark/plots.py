@@ -59,7 +59,7 @@ def plot_histories(lengths: Mapping[str, Mapping[int, int]], path: Path) -> None
 
 
 def plot_eps(tried: Sequence[Mapping[str, Json]], chosen: float, path: Path) -> None:
-    """What each eps gives: tools in groups, and how much of the clusters the format tears apart again."""
+    """What each eps gives: tools in groups, and how often tools that are near are of one category."""
     figure = Figure(figsize=(7, 3))
     axes = figure.subplots()
     eps = [each["eps"] for each in tried]

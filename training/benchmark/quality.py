@@ -263,9 +263,8 @@ def _leaks(dataset: Dataset, groups: Sequence[Group], functionality: Mapping[str
     found = 0
     for instance in dataset.instances:
         group = of[instance.answer.tool_name]
-        rivals = [dataset.tools[name] for name in instance.same_function]
-        shared = [functionality[name] for name in group.tools]
-        found += leak(instance.instruction, dataset.tools[instance.answer.tool_name], rivals, shared) is not None
+        tools = [dataset.tools[name] for name in (instance.answer.tool_name, *instance.same_function)]
+        found += leak(instance.instruction, tools, [functionality[name] for name in group.tools]) is not None
     return found
 
 

@@ -124,7 +124,7 @@ def _grouping_lines(report: Mapping[str, Json], against: Mapping[str, Json]) -> 
         f"DBSCAN, eps {chosen['eps']}: {chosen['clusters']} clusters, {chosen['noise']} tools of noise; after the filter "
         f"(same category, inputs and outputs, other providers) {chosen['groups']} groups of {chosen['grouped_tools']} tools "
         f"in {report['categories']} categories. eps is the one with the highest score = share of tools in groups x "
-        "agreement, where agreement is the share of a cluster's pairs with the same category and inputs."
+        "agreement, where agreement is the share of one category among the pairs of different providers within eps."
     )
     yield ""
     yield "| eps | clusters | noise | groups | tools in groups | agreement | score |"

@@ -4,6 +4,7 @@ ijson reads streams too, but stops for good at the first fault.
 """
 
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,13 +13,16 @@ from typing import TextIO
 
 from app.domain import Json
 from app.errors import SetupError
-from training.benchmark.published.reading import DECODER
+from training.benchmark.published.reading import decoder
 
 MAX_ENTRY = 16 * 2**20
 """Characters, after which a broken entry is not read further; a usual one has 20,000."""
 _CHUNK = 2**20
+_LONGEST_TOKEN = 16
+"""Characters that stand together, texts and numbers aside: `-Infinity`, `\\ud83d\\ude00`."""
+_DECODER = decoder(strict=True)
 _BETWEEN = re.compile(r"[\s,]*")
-# An entry begins behind a comma. Within a text the quotes would have backslashes before them, so this is none.
+# How an entry begins. In a text it cannot stand: there a quotation mark has a backslash before it.
 _BEGINS = re.compile(
     r",\s*(?=\{\s*\"(?:instruction\w*|input|output|chosen|rejected|query|api_call_ground_truth|entry_id|history_length)"
     r"\"\s*:)"
@@ -103,23 +107,32 @@ class _Reader:
     def _entry(self) -> tuple[Entry | Broken, bool]:
         """And whether the reader stands behind it."""
         while True:
+            reason, cut_off = "it is nested too deep", False
             try:
-                value, end = DECODER.raw_decode(self._text, self._at)
+                value, end = _DECODER.raw_decode(self._text, self._at)
             except RecursionError:
-                reason, fault = "it is nested too deep", self._at
+                pass
             except ValueError as error:
-                reason, fault = f"it is not JSON: {error}", getattr(error, "pos", self._at)
+                reason, cut_off = f"it is not JSON: {error}", self._may_be_cut_off(error)
             else:
                 start, self._at = self._at, end
                 if _NO_UTF8.search(self._text, start, end):
                     return Broken(self._index, "it is not UTF-8"), True
                 return Entry(self._index, value), True
-            # Whatever text is not read to its end yet began before the fault, so that it is one if an entry follows.
-            following = _BEGINS.search(self._text, max(fault, self._at + 1))
+            too_large = len(self._text) - self._at > MAX_ENTRY
+            if cut_off and not too_large and self._more():
+                continue
+            following = _BEGINS.search(self._text, self._at + 1)
             if following is not None:
                 self._at = following.end()
                 return Broken(self._index, reason), True
-            if len(self._text) - self._at > MAX_ENTRY:
+            if too_large:
                 return Broken(self._index, f"{reason}; no other entry was found behind it"), False
             if not self._more():
                 return Broken(self._index, f"{reason}; nothing behind it was read"), False
+
+    def _may_be_cut_off(self, error: ValueError) -> bool:
+        """Whether it may be no fault of the entry, but that only a part of it is read."""
+        if not isinstance(error, json.JSONDecodeError):
+            return False
+        return error.pos > len(self._text) - _LONGEST_TOKEN or error.msg.startswith("Unterminated string")

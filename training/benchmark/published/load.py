@@ -49,7 +49,7 @@ class RejectedCall:
 @dataclass(frozen=True)
 class ImportReport:
     entries: Mapping[str, int]
-    """By file name: all that the file has, also those that were not imported."""
+    """By file name: how many were found, with those that were not imported."""
     problems: tuple[EntryProblem, ...]
     """One for each entry that was not imported."""
     remarks: tuple[EntryProblem, ...]
@@ -90,6 +90,7 @@ def import_published(
     for file in files:
         importer.file(file, partial(_tell, progress, before, total))
         before += file.path.stat().st_size
+    progress(total, total)
     return importer.result()
 
 

@@ -43,8 +43,12 @@ def _finite(digits: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-# Python's json writes NaN, and some texts hold line ends as they are. What JSON has no number for is null.
-DECODER = json.JSONDecoder(strict=False, parse_constant=lambda _name: None, parse_float=_finite)
+def decoder(*, strict: bool) -> json.JSONDecoder:
+    """Null for what JSON has no number for, such as the NaN that Python writes. Not strict: line ends in texts."""
+    return json.JSONDecoder(strict=strict, parse_constant=lambda _name: None, parse_float=_finite)
+
+
+_DECODER = decoder(strict=False)
 
 
 def read_prompt(text: str) -> Prompt:
@@ -101,7 +105,7 @@ def _object(value: Json) -> Mapping[str, Json] | None:
     if isinstance(value, str):
         text = value.strip()
         try:
-            value, end = DECODER.raw_decode(text)
+            value, end = _DECODER.raw_decode(text)
             if end != len(text):
                 return None
         except (ValueError, RecursionError):
@@ -117,7 +121,7 @@ def _arrays(text: str) -> Iterator[list[Json]]:
     at = 0
     while (at := text.find("[", at)) >= 0:
         try:
-            array, at = DECODER.raw_decode(text, at)
+            array, at = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             if not _OPENS_OBJECTS.match(text, at):
                 # A bracket in the words of the prompt.

@@ -56,15 +56,19 @@ _LISTS = (
     ("the {name} {said}", ", with {}"),
     ("{name} = {said}", ", {}"),
 )
+_LIKE_GET = ("get", "get", "fetch", "look up", "find", "pull up", "get me", "check")
 _SEEKING = frozenset("get fetch find list show search see view look".split())
 
 
 def request(clause: str, values: Sequence[tuple[str, str]], random: Random) -> str:
     """`values` are (label, said); one that is said in no words is a wish to be named by its label."""
     register = random.choices(list(_REGISTERS), list(_REGISTERS.values()))[0]
+    bare = _bare(clause)
+    if clause.startswith("get "):
+        clause = f"{random.choice(_LIKE_GET)} {clause[4:]}"
     text = random.choice(_FRAMES[register]).format(
         clause=clause,
-        bare=_bare(clause),
+        bare=bare,
         given=_given(values, random),
         doing=random.choice(_DOING),
         opening=random.choice(_OPENINGS),

@@ -8,7 +8,7 @@ from app.retrieval.texts import split_name
 from training.benchmark.records import Attributes, ToolUse
 from training.generators.catalogue.jobs import Job
 from training.generators.lexicon import Attribute, lexicon
-from training.generators.template.clauses import clause, sentences
+from training.generators.template.clauses import clause, sentences, without_inputs
 from training.generators.template.parameters import is_known, label, value_of
 from training.generators.template.requests import request
 from training.generators.writer import PlannedInteraction, WriterRejected
@@ -88,7 +88,7 @@ class TemplateWriter:
                 if value is not None:
                     parameters[parameter.name] = value.value
                     spoken.append((label(parameter), value.said))
-            use = ToolUse(request(said, spoken, random), parameters)
+            use = ToolUse(request(without_inputs(said, (name for name, _ in spoken)), spoken, random), parameters)
         problems = invalid_parameters(tool, use.parameters)
         if problems:
             raise WriterRejected("invalid_parameters", problems[0].reason)
