@@ -32,6 +32,9 @@ class Progress:
     advance: Callable[[int], None] = lambda count: None
 
 
+NO_PROGRESS = Progress()
+
+
 @dataclass(frozen=True)
 class Stage:
     """A finished stage."""

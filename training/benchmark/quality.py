@@ -24,14 +24,16 @@ from app.retrieval.retriever import CatalogueSnapshot, Retrieved
 from training.benchmark.dataset import Dataset, tool_names
 from training.benchmark.group import Group
 from training.benchmark.leaks import leak
-from training.benchmark.preferences import HALF_LIFE, SETTINGS
+from training.benchmark.preferences import HALF_LIFE
 from training.benchmark.records import Instance, Part
 from training.benchmark.truth import Truth
 from training.embedding import Vectors, embed
-from training.stages import Progress, write_json
+from training.stages import NO_PROGRESS, Progress, write_json
 
 QUALITY = "quality.json"
 EVALUATED = (Part.TEST, Part.UNSEEN)
+WIDTH = 50
+"""Tools that the service retrieves before it ranks (`retrieval_width`)."""
 _Z = 1.96
 """Of a 95% confidence interval."""
 
@@ -68,7 +70,17 @@ class Scenes:
         )
         self.signatures = {name: ToolSignature(name, tools[name].provider, documents[name]) for name in names}
 
-    def of(self, instances: Sequence[Instance], progress: Progress = Progress()) -> list[Scene]:
+    def of(self, instances: Sequence[Instance], progress: Progress = NO_PROGRESS) -> list[Scene]:
+        """With the candidates that evaluation gives."""
+        return self._scenes(instances, lambda instance: self._snapshot.only(instance.candidates), progress)
+
+    def retrieved(self, instances: Sequence[Instance], progress: Progress = NO_PROGRESS) -> list[Scene]:
+        """With the tools that the service would find in the whole catalogue; the right one may not be among them."""
+        return self._scenes(instances, lambda _: self._snapshot, progress)
+
+    def _scenes(
+        self, instances: Sequence[Instance], where: Callable[[Instance], CatalogueSnapshot], progress: Progress
+    ) -> list[Scene]:
         texts = [intents(instance.instruction) for instance in instances]
         progress.start("Embedding instructions", sum(map(len, texts)))
         vectors = embed([text for of_one in texts for text in of_one], progress.advance)
@@ -76,9 +88,9 @@ class Scenes:
         progress.start("Retrieving", len(instances))
         scenes = []
         for place, instance in enumerate(instances):
-            candidates = self._snapshot.only(instance.candidates)
-            found = candidates.search(instance.instruction, vectors[ends[place] : ends[place + 1]], len(candidates.tools))
-            scenes.append(Scene(instance, found, candidates.vectors[[item.row for item in found]]))
+            snapshot = where(instance)
+            found = snapshot.search(instance.instruction, vectors[ends[place] : ends[place + 1]], WIDTH)
+            scenes.append(Scene(instance, found, snapshot.vectors[[item.row for item in found]]))
             progress.advance(1)
         return scenes
 
@@ -304,5 +316,3 @@ def _grouping(groups: Sequence[Group], truth: Mapping[str, Truth]) -> dict[str, 
         "pair_recall": round(right / max(1, same), 4),
     }
 
-
-SETTING_NAMES = [setting.value for setting in SETTINGS]

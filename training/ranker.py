@@ -1,0 +1,196 @@
+"""The preference ranker's weights, fitted on a benchmark's training part.
+
+Maximum likelihood: the ranker's scores through a softmax, whose temperature is fitted along, over two sets of tools for
+each instruction: its ten candidates, as evaluation has them, and the fifty tools that the service would retrieve for it.
+Not fitted, because the benchmark has nothing to tell of them: what became of the very tool before (the tool asked for is
+never in the history), and use without a rating among rated use.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from app.domain import Json
+from app.retrieval.functionality import functional_fit
+from app.retrieval.preferences import PreferenceRanker, RankerWeights
+from training.benchmark.dataset import Dataset
+from training.benchmark.quality import Scene, Scenes, Systems, accuracy
+from training.benchmark.records import Instance, Part
+from training.seeding import shuffled_by_hash
+from training.stages import Progress, write_json
+
+WEIGHTS = "weights.json"
+CARD = "README.md"
+FITTED = ("preference", "same_provider", "attribute_scale", "half_life", "left_behind")
+_START_TEMPERATURE = 0.05
+_EVALUATIONS = 160
+
+
+@dataclass(frozen=True)
+class Fitted:
+    weights: RankerWeights
+    before: float
+    """Mean negative log-likelihood of the default weights, in nats, at their best temperature."""
+    after: float
+    instances: int
+    evaluations: int
+
+
+class _Likelihood:
+    def __init__(self, scenes: Sequence[Scene], systems: Callable[[PreferenceRanker], Systems]) -> None:
+        self._scenes = scenes
+        self._fit = [functional_fit(scene.found) for scene in scenes]
+        self._systems = systems
+        self.evaluations = 0
+
+    def scores(self, weights: RankerWeights) -> list[tuple[NDArray[np.float64], int]]:
+        """Of each scene the scores, and the place of the right tool among them."""
+        ranker = PreferenceRanker(weights)
+        systems = self._systems(ranker)
+        found = []
+        for scene, fit in zip(self._scenes, self._fit, strict=True):
+            profile = systems.profile(scene.instance.setting, scene.instance.history)
+            ranked = ranker.rank(fit, scene.tools, scene.attributes, profile)
+            names = [candidate.tool.name for candidate in ranked]
+            found.append((np.array([each.score for each in ranked]), names.index(scene.instance.answer.tool_name)))
+        self.evaluations += 1
+        return found
+
+    def negative(self, weights: RankerWeights, temperature: float) -> float:
+        return self.of_scores(self.scores(weights), temperature)
+
+    @staticmethod
+    def of_scores(scores: Sequence[tuple[NDArray[np.float64], int]], temperature: float) -> float:
+        total = 0.0
+        for values, right in scores:
+            scaled = (values - values.max()) / temperature
+            total += float(np.log(np.exp(scaled).sum()) - scaled[right])
+        return total / len(scores)
+
+
+def fit(scenes: Sequence[Scene], systems: Callable[[PreferenceRanker], Systems], progress: Progress) -> Fitted:
+    """Scenes whose right tool is not among those found say nothing and are left out."""
+    usable = [scene for scene in scenes if scene.instance.answer.tool_name in {item.tool.name for item in scene.found}]
+    likelihood = _Likelihood(usable, systems)
+    defaults = RankerWeights()
+    start = [_to_free(name, getattr(defaults, name)) for name in FITTED] + [np.log(_START_TEMPERATURE)]
+    progress.start("Fitting", _EVALUATIONS)
+
+    def objective(free: NDArray[np.float64]) -> float:
+        progress.advance(1)
+        return likelihood.negative(_weights(free), float(np.exp(free[-1])))
+
+    found = minimize(
+        objective, start, method="Nelder-Mead",
+        options={"maxfev": _EVALUATIONS, "xatol": 0.01, "fatol": 1e-4, "adaptive": True},
+    )  # fmt: skip
+    scores = likelihood.scores(defaults)
+    before = min(likelihood.of_scores(scores, temperature) for temperature in np.geomspace(0.005, 0.5, 40))
+    return Fitted(_rounded(_weights(found.x)), before, float(found.fun), len(usable), likelihood.evaluations)
+
+
+def _to_free(name: str, value: float) -> float:
+    return float(np.log(value + 0.02)) if name == "left_behind" else float(np.log(value))
+
+
+def _weights(free: NDArray[np.float64]) -> RankerWeights:
+    values = {name: float(np.exp(value)) for name, value in zip(FITTED, free, strict=False)}
+    values["left_behind"] = max(0.0, values["left_behind"] - 0.02)
+    return replace(RankerWeights(), **values)
+
+
+def _rounded(weights: RankerWeights) -> RankerWeights:
+    return replace(weights, **{name: float(f"{getattr(weights, name):.3g}") for name in FITTED})
+
+
+def fit_ranker(
+    dataset: Dataset,
+    documents: Mapping[str, NDArray[np.float32]],
+    directory: Path,
+    progress: Progress,
+    *,
+    about: Mapping[str, Json],
+    largest: int = 3000,
+) -> Mapping[str, Json]:
+    """Writes `weights.json` and its card; what they say. `documents`: the vectors of the dataset's tools.
+
+    At most `largest` training instances are used; test and unseen are looked at once, for the card.
+    """
+    shared = Scenes(dataset.tools, documents)
+
+    def systems(ranker: PreferenceRanker) -> Systems:
+        return Systems(shared, ranker)
+
+    train = {instance.id: instance for instance in dataset.of(Part.TRAIN)}
+    chosen = [train[name] for name in shuffled_by_hash(train, "fit ranker")[:largest]]
+    fitted = fit([*shared.of(chosen, progress), *shared.retrieved(chosen, progress)], systems, progress)
+    evaluated: list[Instance] = [*dataset.of(Part.TEST), *dataset.of(Part.UNSEEN)]
+    sets = {"candidates": shared.of(evaluated, progress), "retrieved": shared.retrieved(evaluated, progress)}
+    report: dict[str, Json] = {
+        "weights": asdict(fitted.weights),
+        "defaults": asdict(RankerWeights()),
+        "fitted": list(FITTED),
+        "likelihood": {
+            "before": round(fitted.before, 4), "after": round(fitted.after, 4), "lists": fitted.instances,
+            "evaluations": fitted.evaluations,
+        },
+        "accuracy": {
+            name: {
+                "defaults": accuracy(systems(PreferenceRanker()).ranker, scenes),
+                "fitted": accuracy(systems(PreferenceRanker(fitted.weights)).ranker, scenes),
+            }
+            for name, scenes in sets.items()
+        },
+        "data": dict(about),
+        "revision": _revision(),
+    }  # fmt: skip
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / WEIGHTS, report)
+    (directory / CARD).write_text(_card(report), "utf-8")
+    return report
+
+
+def _revision() -> str:
+    ran = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+    return ran.stdout.strip()
+
+
+def _card(report: Mapping[str, Json]) -> str:
+    lines = [
+        "# The preference ranker's weights",
+        "",
+        f"Fitted by `petool-train ranker fit` on the training part of the benchmark `{report['data']['config']}` "
+        f"(seed {report['data']['seed']}, data SHA-256 `{report['data']['digest'][:16]}…`), git revision "
+        f"`{report['revision'][:12]}`. The service reads `{WEIGHTS}`; the method is told in `training/ranker.py`.",
+        "",
+        "| weight | default | here |",
+        "|---|---:|---:|",
+        *(
+            f"| {name} | {report['defaults'][name]:g} | {value:g}{'' if name in report['fitted'] else ' (not fitted)'} |"
+            for name, value in report["weights"].items()
+        ),
+        "",
+        f"Negative log-likelihood {report['likelihood']['before']} to {report['likelihood']['after']} nats "
+        f"({report['likelihood']['lists']} lists of tools).",
+    ]
+    for name, systems in report["accuracy"].items():
+        what = "of the ten candidates" if name == "candidates" else "of the fifty tools the service retrieves"
+        for part in systems["defaults"]:
+            settings = list(systems["defaults"][part])
+            lines += ["", f"Tool accuracy, percent, part `{part}`, {what}:", ""]
+            lines += ["| | " + " | ".join(settings) + " |", "|---|" + "---:|" * len(settings)]
+            for which in ("defaults", "fitted"):
+                row = systems[which][part]
+                cells = " | ".join(f"{row[each]['accuracy']:.1f} ± {row[each]['plus_minus']:.1f}" for each in settings)
+                lines.append(f"| {which} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def read_report(directory: Path) -> Mapping[str, Json]:
+    return dict(json.loads((directory / WEIGHTS).read_text("utf-8")))
