@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 
 from app.errors import PEToolError
@@ -17,7 +24,9 @@ from training.stages import Progress
 
 cli = typer.Typer(no_args_is_help=True, help="Offline: the benchmark PEToolBench, and what is trained on it.")
 benchmark = typer.Typer(no_args_is_help=True, help="The benchmark.")
+ranker = typer.Typer(no_args_is_help=True, help="The preference ranker.")
 cli.add_typer(benchmark, name="benchmark")
+cli.add_typer(ranker, name="ranker")
 out = Console()
 err = Console(stderr=True)
 
@@ -60,7 +69,9 @@ def progress_bars() -> Iterator[Progress]:
 def benchmark_build(
     config: Annotated[str, typer.Option(help="A shipped config's name, or a YAML file.")] = "paper-scale",
     tools: Annotated[Path | None, typer.Option(help="Build from these tool documents instead.")] = None,
-    into: Annotated[Path | None, typer.Option("--out", help="The benchmark's folder; benchmarks/NAME if not given.")] = None,
+    into: Annotated[
+        Path | None, typer.Option("--out", help="The benchmark's folder; benchmarks/NAME if not given.")
+    ] = None,
     budget: Annotated[float | None, typer.Option(help="Dollars that the openai writer may spend in this run.")] = None,
 ) -> None:
     """Build the benchmark. Run again after an interruption, or with another config: what is the same is kept."""
@@ -83,6 +94,21 @@ def benchmark_build(
         highlight=False,
     )
     out.print(f"Dataset: {built.dataset}\nReport:  {built.report}", highlight=False, soft_wrap=True)
+
+
+@ranker.command("fit")
+def ranker_fit(
+    built: Annotated[Path, typer.Option("--benchmark", help="The folder of a benchmark that was built.")] = Path(
+        "benchmarks/paper-scale"
+    ),
+    into: Annotated[Path, typer.Option("--out", help="Where weights and card go.")] = Path("models/ranker"),
+) -> None:
+    """Fit the preference ranker's weights on the benchmark's training part."""
+    from training.ranker import fit_built
+
+    with progress_bars() as progress:
+        fit_built(built, into, progress)
+    out.print((into / "README.md").read_text("utf-8"), highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ from scipy.optimize import minimize
 from app.domain import Json
 from app.retrieval.functionality import functional_fit
 from app.retrieval.preferences import PreferenceRanker, RankerWeights
-from training.benchmark.dataset import Dataset
+from training.benchmark.dataset import Dataset, read_dataset, read_rows
 from training.benchmark.quality import Scene, Scenes, Systems, accuracy
 from training.benchmark.records import Instance, Part
+from training.benchmark.understand import UNDERSTOOD
+from training.benchmark.vectors import load_vectors
 from training.seeding import shuffled_by_hash
-from training.stages import Progress, write_json
+from training.stages import Progress, digest, read_manifest, write_json
 
 WEIGHTS = "weights.json"
 CARD = "README.md"
@@ -154,6 +156,17 @@ def fit_ranker(
     write_json(directory / WEIGHTS, report)
     (directory / CARD).write_text(_card(report), "utf-8")
     return report
+
+
+def fit_built(built: Path, directory: Path, progress: Progress) -> Mapping[str, Json]:
+    """`fit_ranker` on the benchmark in a folder that `benchmark build` filled. SetupError where it is not whole."""
+    dataset = read_dataset(built / "dataset")
+    manifests = {name: read_manifest(built / name) for name in ("dataset", "vectors", "understand", "report")}
+    names = [row["tool_name"] for row in read_rows(built / "understand" / UNDERSTOOD)]
+    documents = dict(zip(names, load_vectors(built / "vectors" / "document.npy"), strict=True))
+    config = manifests["report"]["settings"]["config"]
+    about = {"config": config["name"], "seed": config["seed"], "digest": digest(manifests["dataset"]["outputs"])}
+    return fit_ranker(dataset, documents, directory, progress, about=about)
 
 
 def _revision() -> str:

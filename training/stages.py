@@ -54,7 +54,7 @@ class Stage:
     @property
     def digest(self) -> str:
         """SHA-256 over the outputs' names and hashes."""
-        return _digest(self.manifest["outputs"])
+        return digest(self.manifest["outputs"])
 
     def path(self, name: str) -> Path:
         return self.directory / name
@@ -81,7 +81,7 @@ class Workspace:
         `version` changes when the stage's code gives other output for the same input. Raises SetupError where the
         disk does not take the output; whatever `produce` raises goes through, and leaves nothing behind.
         """
-        fingerprint = _digest(
+        fingerprint = digest(
             {"stage": name, "version": version, "settings": settings, "after": [stage.digest for stage in after]}
         )
         directory = self.directory / name
@@ -141,6 +141,14 @@ def _whole(directory: Path, fingerprint: str) -> dict[str, Json] | None:
     return None
 
 
+def read_manifest(directory: Path) -> Mapping[str, Json]:
+    """Of a finished stage. Raises SetupError where there is none."""
+    try:
+        return dict(json.loads((directory / MANIFEST).read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{directory} is no finished stage of a build: run the build first, or again.") from error
+
+
 def _manifest(
     name: str, fingerprint: str, settings: Mapping[str, Json], directory: Path, report: Mapping[str, Json]
 ) -> dict[str, Json]:
@@ -163,7 +171,8 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _digest(value: Json) -> str:
+def digest(value: Json) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
 
 

@@ -16,13 +16,13 @@ from training.benchmark.config import BenchmarkConfig
 from training.benchmark.dataset import Dataset, read_dataset, read_rows, write_dataset
 from training.benchmark.group import CLUSTERS, GROUPS, Group, group, read_groups
 from training.benchmark.histories import HISTORIES, read_histories, write_histories
-from training.benchmark.instructions import INSTRUCTIONS, Asked, Material, read_instructions, write_instructions
+from training.benchmark.instructions import INSTRUCTIONS, Material, read_instructions, write_instructions
 from training.benchmark.preferences import USERS, User, World, prefer, read_users
 from training.benchmark.prepare import TOOLS, prepare
 from training.benchmark.quality import measure_quality
 from training.benchmark.records import Understanding
 from training.benchmark.report import write_report
-from training.benchmark.split import Finished, counts, split
+from training.benchmark.split import Placed, counts, instance, split
 from training.benchmark.truth import TRUTH, Truth, read_truth
 from training.benchmark.understand import UNDERSTOOD, read_understood, understand
 from training.benchmark.vectors import vectors_of, write_vectors
@@ -185,9 +185,7 @@ class _Build:
         if of.path is None:
             self._add(
                 "catalogue",
-                lambda out: write_catalogue(
-                    of.tools, of.categories, of.flawed, self._config.seed, out, self._progress
-                ),
+                lambda out: write_catalogue(of.tools, of.categories, of.flawed, of.outright, self._config.seed, out, self._progress),
                 settings={"seed": self._config.seed, **of.model_dump(mode="json", exclude={"path"})},
             )
 
@@ -255,7 +253,12 @@ class _Build:
         names = [tool.name for tool in self._tools]
         eps: float = self._stage("group").report["chosen"]["eps"]
         return World.of(
-            names, self._groups, vectors_of(vectors, "functionality"), vectors_of(vectors, "non_functional"), self._unseen, eps
+            names,
+            self._groups,
+            vectors_of(vectors, "functionality"),
+            vectors_of(vectors, "non_functional"),
+            self._unseen,
+            eps,
         )
 
     def _histories(self) -> None:
@@ -289,14 +292,16 @@ class _Build:
         )
 
     @cached_property
-    def _asked(self) -> Sequence[Asked]:
-        return read_instructions(self._stage("instructions").path(INSTRUCTIONS))
+    def _placed(self) -> Sequence[Placed]:
+        """The instructions that go into the dataset: candidates are for these, so that every tool is one of some."""
+        asked = read_instructions(self._stage("instructions").path(INSTRUCTIONS))
+        return split(self._users, asked, self._config.instances, self._config.seed)
 
     def _candidates(self) -> None:
         self._add(
             "candidates",
             lambda out: choose_candidates(
-                self._asked,
+                [placed.asked for placed in self._placed],
                 self._group_of,
                 self._tools,
                 vectors_of(self._stage("vectors"), "document"),
@@ -306,30 +311,28 @@ class _Build:
                 out,
                 self._progress,
             ),
-            settings=self._settings("candidates"),
-            after=["vectors", "group", "instructions"],
+            settings=self._settings("candidates", "instances"),
+            after=["vectors", "group", "preferences", "instructions"],
         )
 
     def _dataset(self) -> None:
         def produce(out: Path) -> Mapping[str, Json]:
-            asked: dict[str, list[Asked]] = {}
-            for each in self._asked:
-                asked.setdefault(each.user_id, []).append(each)
-            finished = Finished(
-                self._users,
-                read_histories(self._stage("histories").path(HISTORIES)),
-                asked,
-                read_candidates(self._stage("candidates").path(CANDIDATES)),
-            )
-            instances = split(finished, self._config.instances, self._config.seed)
+            histories = read_histories(self._stage("histories").path(HISTORIES))
+            chosen = read_candidates(self._stage("candidates").path(CANDIDATES))
+            instances = [
+                instance(
+                    placed, histories[placed.user.id], chosen[placed.user.id, placed.asked.number], self._config.seed
+                )
+                for placed in self._placed
+            ]
             dataset = Dataset.of_instances(self._prepared, instances)
             facts = {
                 "counts": counts(instances),
-                "instances": sum(instance.part.value != "unseen" for instance in instances),
-                "unseen": sum(instance.part.value == "unseen" for instance in instances),
+                "instances": sum(each.part.value != "unseen" for each in instances),
+                "unseen": sum(each.part.value == "unseen" for each in instances),
                 "tools": len(dataset.tools),
                 "categories": len({tool.category for tool in dataset.tools.values()}),
-                "users": len({instance.user_id for instance in instances}),
+                "users": len({each.user_id for each in instances}),
             }
             write_dataset(dataset, out, self._card_facts(facts))
             return facts

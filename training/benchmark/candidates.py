@@ -21,7 +21,7 @@ from training.benchmark.group import Group
 from training.benchmark.instructions import Asked
 from training.benchmark.interface import inputs
 from training.embedding import Vectors, embed
-from training.seeding import rng
+from training.seeding import rng, shuffled_by_hash
 from training.stages import Progress, write_rows
 
 CANDIDATES = "candidates.jsonl"
@@ -46,7 +46,8 @@ class CandidateChooser:
         self._config = config
         self._seed = seed
         self._inputs = {tool.name: inputs(tool) for tool in snapshot.tools}
-        self._names = sorted(self._inputs)
+        self._deck: list[str] = []
+        self._decks = 0
 
     def choose(self, asked: Asked, group: Group, queries: Vectors) -> Chosen:
         """`queries`: the vectors of the instruction's `intents`."""
@@ -61,16 +62,32 @@ class CandidateChooser:
         room -= len(rivals)
         found = self._snapshot.search(asked.instruction, queries, _LOOKED_AT)
         retrieved = [
-            item.tool.name for item in found if item.tool.name not in barred and not self._could_do(item.tool.name, right)
+            item.tool.name
+            for item in found
+            if item.tool.name not in barred and not self._could_do(item.tool.name, right)
         ]
         others = retrieved[: min(self._config.retrieved, room)]
-        while len(others) < room and len(barred) + len(others) < len(self._names):
-            name = random.choice(self._names)
-            if name not in barred and name not in others and not self._could_do(name, right):
-                others.append(name)
+        others += self._drawn(room - len(others), {*barred, *others}, right)
         candidates = [right, *rivals, *others]
         random.shuffle(candidates)
         return Chosen(asked.user_id, asked.number, tuple(candidates), tuple(rivals))
+
+    def _drawn(self, count: int, barred: set[str], right: str) -> list[str]:
+        """Tools by chance, each drawn once before any is drawn again; fewer where there are no more."""
+        drawn: list[str] = []
+        passed: list[str] = []
+        while len(drawn) < count and len(passed) < len(self._inputs):
+            if not self._deck:
+                self._decks += 1
+                # From the end: popping is cheap there.
+                self._deck = shuffled_by_hash(self._inputs, self._seed, "deck", self._decks)
+            name = self._deck.pop()
+            if name in barred or name in drawn or self._could_do(name, right):
+                passed.append(name)
+            else:
+                drawn.append(name)
+        self._deck.extend(reversed(passed))
+        return drawn
 
     def _could_do(self, name: str, right: str) -> bool:
         return self._inputs[name] == self._inputs[right]
@@ -104,7 +121,9 @@ def choose_candidates(
         group = groups[each.answer.tool_name]
         chosen = choosers[group.unseen].choose(each, group, vectors[ends[number] : ends[number + 1]])
         sizes[len(chosen.same_function)] += 1
-        rows_out.append({**vars(chosen), "candidates": list(chosen.candidates), "same_function": list(chosen.same_function)})
+        rows_out.append(
+            {**vars(chosen), "candidates": list(chosen.candidates), "same_function": list(chosen.same_function)}
+        )
         progress.advance(1)
     write_rows(directory / CANDIDATES, rows_out)
     return {"instructions": len(rows_out), "rivals": dict(sorted(sizes.items()))}

@@ -51,7 +51,9 @@ def _instances(path: Path) -> Iterator[Instance]:
         try:
             yield Instance.from_json(row)
         except (KeyError, TypeError, ValueError) as error:
-            raise SetupError(f"{path}:{number} is not an instance of the benchmark: {error!r}. Build it again.") from error
+            raise SetupError(
+                f"{path}:{number} is not an instance of the benchmark: {error!r}. Build it again."
+            ) from error
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Json]]:
@@ -62,7 +64,9 @@ def read_rows(path: Path) -> Iterator[dict[str, Json]]:
                 try:
                     yield json.loads(line)
                 except ValueError as error:
-                    raise SetupError(f"{path}:{number} is not JSON ({error}). Delete the file and build again.") from error
+                    raise SetupError(
+                        f"{path}:{number} is not JSON ({error}). Delete the file and build again."
+                    ) from error
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}.") from error
 

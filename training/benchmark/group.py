@@ -2,9 +2,9 @@
 
 DBSCAN over the functionality phrases' vectors, then the paper's filter: same category, same input and output format.
 DBSCAN chains: A is near B and B near C, and A and C do different jobs. And one provider's tools with the same inputs
-are no rivals (search images, search news), however alike they are described. So within a cluster tools are merged by
-complete linkage, under three conditions that hold for every pair of a group: as similar as DBSCAN asked of neighbours,
-the same format, different providers.
+are no rivals (search images, search news), however alike they are described. So within a cluster tools are merged by average
+linkage as long as they are as similar, on average, as DBSCAN asked of neighbours; and every pair of a group has the
+same format and different providers.
 """
 
 from collections import Counter, defaultdict
@@ -102,22 +102,23 @@ class Grouping:
         return sorted(sorted(group) for group in found)
 
     def _linked(self, rows: Sequence[int], eps: float) -> Iterator[list[int]]:
-        """Complete linkage under the conditions, the most similar first; of equals, the lower rows."""
-        similarity = self._vectors[rows] @ self._vectors[rows].T
+        """Average linkage, the most similar first (of equals, the lower rows); every pair of a group may meet."""
+        similarity = (self._vectors[rows] @ self._vectors[rows].T).astype(np.float64)
         allowed = np.array([[self._may_meet(one, other) for other in rows] for one in rows])
-        allowed &= similarity >= np.float32(1 - eps)
-        pairs = [(one, other) for one, other in combinations(range(len(rows)), 2) if allowed[one, other]]
-        pairs.sort(key=lambda pair: (-float(similarity[pair]), pair))
-        home = {place: [place] for place in range(len(rows))}
-        for one, other in pairs:
-            a, b = home[one], home[other]
-            if a is b or len(a) + len(b) > self._config.largest or not allowed[np.ix_(a, b)].all():
-                continue
-            a.extend(b)
-            for place in b:
-                home[place] = a
-        distinct = {id(group): group for group in home.values()}.values()
-        yield from ([rows[place] for place in group] for group in distinct if len(group) > 1)
+        clusters = {place: [place] for place in range(len(rows))}
+        while True:
+            best: tuple[float, int, int] | None = None
+            for one, other in combinations(sorted(clusters), 2):
+                a, b = clusters[one], clusters[other]
+                if len(a) + len(b) > self._config.largest:
+                    continue
+                near = float(similarity[np.ix_(a, b)].mean())
+                if near >= 1 - eps and (best is None or near > best[0]) and allowed[np.ix_(a, b)].all():
+                    best = (near, one, other)
+            if best is None:
+                break
+            clusters[best[1]] += clusters.pop(best[2])
+        yield from ([rows[place] for place in group] for group in clusters.values() if len(group) > 1)
 
     def _may_meet(self, one: int, other: int) -> bool:
         return self._providers[one] != self._providers[other] and same_output(self._outputs[one], self._outputs[other])
@@ -170,7 +171,10 @@ def group(
     groups = _named(tools, grouping.groups(labels, best["eps"]), config.unseen, seed)
     write_rows(directory / GROUPS, ({**vars(each), "tools": list(each.tools)} for each in groups))
     held = held_out(tools, groups, config.unseen, seed)
-    rows = ({"tool_name": tool.name, "cluster": label, "unseen": tool.name in held} for tool, label in zip(tools, labels, strict=True))
+    rows = (
+        {"tool_name": tool.name, "cluster": label, "unseen": tool.name in held}
+        for tool, label in zip(tools, labels, strict=True)
+    )
     write_rows(directory / CLUSTERS, rows)
     return {
         "chosen": best,

@@ -133,5 +133,6 @@ def _row(asked: Asked) -> dict[str, Json]:
 
 def read_instructions(path: Path) -> list[Asked]:
     return [
-        Asked(row["user_id"], row["number"], row["instruction"], call_from_json(row["answer"])) for row in read_rows(path)
+        Asked(row["user_id"], row["number"], row["instruction"], call_from_json(row["answer"]))
+        for row in read_rows(path)
     ]

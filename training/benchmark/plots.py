@@ -50,7 +50,9 @@ def plot_histories(lengths: Mapping[str, Mapping[int, int]], path: Path) -> None
     axes = figure.subplots()
     for setting, counts in lengths.items():
         name, colour = _SETTINGS[setting]
-        axes.plot(sorted(counts), [counts[length] for length in sorted(counts)], marker="o", ms=3, color=colour, label=name)
+        axes.plot(
+            sorted(counts), [counts[length] for length in sorted(counts)], marker="o", ms=3, color=colour, label=name
+        )
     axes.set_xlabel("interactions in the history", fontsize=9)
     axes.set_ylabel("instances", fontsize=9)
     axes.legend(fontsize=8, frameon=False)
@@ -63,7 +65,9 @@ def plot_eps(tried: Sequence[Mapping[str, Json]], chosen: float, path: Path) -> 
     figure = Figure(figsize=(7, 3))
     axes = figure.subplots()
     eps = [each["eps"] for each in tried]
-    axes.plot(eps, [each["grouped_tools"] for each in tried], marker="o", ms=3, color="#33658a", label="tools in groups")
+    axes.plot(
+        eps, [each["grouped_tools"] for each in tried], marker="o", ms=3, color="#33658a", label="tools in groups"
+    )
     axes.set_xlabel("eps (cosine distance)", fontsize=9)
     axes.set_ylabel("tools", fontsize=9)
     other = axes.twinx()

@@ -178,7 +178,12 @@ class UserSampler:
         )
 
     def _taste(
-        self, group: Group, targets: Sequence[int], wanted: Sequence[Sequence[int]], random: Random, key: tuple[object, ...]
+        self,
+        group: Group,
+        targets: Sequence[int],
+        wanted: Sequence[Sequence[int]],
+        random: Random,
+        key: tuple[object, ...],
     ) -> tuple[int, list[int]]:
         """The tool that is asked for and those the history shows."""
         world, before = self._world, [*targets, *(row for rows in wanted for row in rows)]
@@ -207,7 +212,12 @@ class UserSampler:
                 raise Unsuitable("functional_overlap")
 
     def _rivals(
-        self, target: int, targets: Sequence[int], wanted: Sequence[Sequence[int]], random: Random, key: tuple[object, ...]
+        self,
+        target: int,
+        targets: Sequence[int],
+        wanted: Sequence[Sequence[int]],
+        random: Random,
+        key: tuple[object, ...],
     ) -> list[int]:
         """Tools like another tool of the group, which the user does not want."""
         world = self._world
@@ -226,7 +236,11 @@ class UserSampler:
         return random.sample(found, random.randint(few, min(many, len(found))))
 
     def _ordered(
-        self, setting: HistorySetting, wanted: Sequence[Sequence[int]], unwanted: Sequence[Sequence[int]], random: Random
+        self,
+        setting: HistorySetting,
+        wanted: Sequence[Sequence[int]],
+        unwanted: Sequence[Sequence[int]],
+        random: Random,
     ) -> list[Entry]:
         names = self._world.names
         new = [Entry(names[row], True) for rows in wanted for row in rows]
@@ -274,7 +288,9 @@ class UserSampler:
         margins = []
         for target in targets:
             group = [world.row[name] for name in world.group_of[target].tools if world.row[name] != target]
-            score = weights @ (shown @ world.non_functional[[target, *group]].T.astype(np.float64)) / np.abs(weights).sum()
+            score = (
+                weights @ (shown @ world.non_functional[[target, *group]].T.astype(np.float64)) / np.abs(weights).sum()
+            )
             margins.append(round(float(score[0] - score[1:].max()), 6))
         return min(margins)
 

@@ -127,7 +127,9 @@ class _Check:
         """Why the tool is not taken, as (reason, detail)."""
         if deprecated or _DEPRECATED.search(f"{tool.api} {tool.description[:300]}"):
             return "deprecated", "its document says so"
-        if _plain(tool.api) == _plain(tool.category) or (tool.provider and _plain(tool.provider) == _plain(tool.category)):
+        if _plain(tool.api) == _plain(tool.category) or (
+            tool.provider and _plain(tool.provider) == _plain(tool.category)
+        ):
             return "category_name", "its name is that of the category"
         words = _own_words(tool)
         if len(words) < self._config.min_words:

@@ -115,7 +115,9 @@ class Systems:
 
     def similarity_in_group(self, scene: Scene) -> str:
         """Told which candidates can do the job: the one nearest to the mean of the history, whatever it says of it."""
-        mean = np.mean([self._signatures[item.tool_call.tool_name].attributes for item in scene.instance.history], axis=0)
+        mean = np.mean(
+            [self._signatures[item.tool_call.tool_name].attributes for item in scene.instance.history], axis=0
+        )
         rated = zip(scene.found, scene.attributes @ mean, strict=True)
         return max((float(near), item.tool.name) for item, near in rated if item.tool.name in scene.group)[1]
 
@@ -141,7 +143,9 @@ class Oracle:
 
     @classmethod
     def of_truth(cls, truth: Mapping[str, Truth]) -> "Oracle":
-        keys = {key: place for place, key in enumerate(sorted({key for each in truth.values() for key in each.attributes}))}
+        keys = {
+            key: place for place, key in enumerate(sorted({key for each in truth.values() for key in each.attributes}))
+        }
         meaning = {}
         for name, each in truth.items():
             vector = np.zeros(len(keys))
@@ -235,14 +239,22 @@ def measure_quality(
     if truth:
         oracle = Oracle.of_truth(truth)
     else:
-        oracle = Oracle({name: vector / np.linalg.norm(vector) for name, vector in ((n, v.astype(np.float64)) for n, v in non_functional.items())})
+        oracle = Oracle(
+            {
+                name: vector / np.linalg.norm(vector)
+                for name, vector in ((n, v.astype(np.float64)) for n, v in non_functional.items())
+            }
+        )
     progress.start("Measuring", 1)
     report = {
         "systems": systems_table(scenes, shared, oracle),
         "oracle_knows": "the true attributes" if truth else "the understood non-functional phrases",
         "text": _text(dataset),
         "leaks": _leaks(dataset, groups, functionality),
-        "invalid_calls": sum(bool(invalid_parameters(dataset.tools[each.answer.tool_name], each.answer.parameters)) for each in dataset.instances),
+        "invalid_calls": sum(
+            bool(invalid_parameters(dataset.tools[each.answer.tool_name], each.answer.parameters))
+            for each in dataset.instances
+        ),
         "overlap": _overlap(dataset),
         "grouping": _grouping(groups, truth) if truth else {},
     }
@@ -261,7 +273,9 @@ def _text(dataset: Dataset) -> dict[str, Json]:
         "instructions": len(texts),
         "duplicated_share": round(sum(count - 1 for count in folded.values()) / max(1, len(texts)), 4),
         "distinct_2": round(len(pairs) / max(1, sum(pairs.values())), 4),
-        "words": {name: lengths[min(len(lengths) - 1, int(share * len(lengths)))] for name, share in _QUANTILES.items()},
+        "words": {
+            name: lengths[min(len(lengths) - 1, int(share * len(lengths)))] for name, share in _QUANTILES.items()
+        },
         "history_length": dict(sorted(Counter(len(each.history) for each in dataset.instances).items())),
     }
 
@@ -306,7 +320,9 @@ def _grouping(groups: Sequence[Group], truth: Mapping[str, Truth]) -> dict[str, 
     pure = sum(len({truth[name].job for name in group.tools}) == 1 for group in groups)
     same = sum(count * (count - 1) for count in jobs.values())
     found = sum(len(group.tools) * (len(group.tools) - 1) for group in groups)
-    right = sum(count * (count - 1) for group in groups for count in Counter(truth[name].job for name in group.tools).values())
+    right = sum(
+        count * (count - 1) for group in groups for count in Counter(truth[name].job for name in group.tools).values()
+    )
     return {
         "functionalities": len(jobs),
         "groups": len(groups),
@@ -315,4 +331,3 @@ def _grouping(groups: Sequence[Group], truth: Mapping[str, Truth]) -> dict[str, 
         "pair_precision": round(right / max(1, found), 4),
         "pair_recall": round(right / max(1, same), 4),
     }
-

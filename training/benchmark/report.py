@@ -18,7 +18,17 @@ REPORT = "report.md"
 SAMPLES = "samples.md"
 _SAMPLES = 20
 """Of each setting."""
-_ORDER = ("catalogue", "prepare", "understand", "vectors", "group", "preferences", "histories", "instructions", "candidates")
+_ORDER = (
+    "catalogue",
+    "prepare",
+    "understand",
+    "vectors",
+    "group",
+    "preferences",
+    "histories",
+    "instructions",
+    "candidates",
+)
 
 
 def write_report(

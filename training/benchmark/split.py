@@ -15,34 +15,37 @@ from training.seeding import shuffled_by_hash
 
 
 @dataclass(frozen=True)
-class Finished:
-    """Everything that was made for the users, by their ids."""
+class Placed:
+    """An instruction and the part it goes to."""
 
-    users: Sequence[User]
-    histories: Mapping[str, tuple[Interaction, ...]]
-    asked: Mapping[str, Sequence[Asked]]
-    candidates: Mapping[tuple[str, int], Chosen]
+    user: User
+    asked: Asked
+    part: Part
 
 
-def split(finished: Finished, config: InstanceConfig, seed: int) -> list[Instance]:
+def split(users: Sequence[User], asked: Sequence[Asked], config: InstanceConfig, seed: int) -> list[Placed]:
     """Train and test in the proportion that is wanted, as large as wanted or as what there is allows, a third of each
-    in every setting; part by part, ordered by id. A user with an instruction more than there is room for gives only
-    the first ones."""
+    in every setting; `unseen` beside them. In the order of parts, then of ids. A user with an instruction more than
+    there is room for gives only the first ones.
+    """
+    of_user: dict[str, list[Asked]] = defaultdict(list)
+    for each in asked:
+        of_user[each.user_id].append(each)
     by_side: dict[tuple[HistorySetting, bool], list[User]] = defaultdict(list)
-    for user in finished.users:
-        if user.id in finished.histories and finished.asked.get(user.id):
+    for user in users:
+        if user.id in of_user:
             by_side[user.setting, user.unseen].append(user)
-    instances: list[Instance] = []
+    placed: list[Placed] = []
     for place, setting in enumerate(SETTINGS):
         seen = by_side[setting, False]
-        have = sum(len(finished.asked[user.id]) for user in seen)
-        wanted = {part: _share(count, place) for part, count in (("test", config.test), ("train", config.train))}
-        scale = min(1.0, have / max(1, sum(wanted.values())))
-        quotas = [(Part.TEST, int(wanted["test"] * scale)), (Part.TRAIN, int(wanted["train"] * scale))]
-        instances.extend(_fill(seen, quotas, finished, seed))
-        instances.extend(_fill(by_side[setting, True], [(Part.UNSEEN, _share(config.unseen, place))], finished, seed))
+        have = sum(len(of_user[user.id]) for user in seen)
+        test, train = _share(config.test, place), _share(config.train, place)
+        scale = min(1.0, have / max(1, test + train))
+        placed.extend(_fill(seen, [(Part.TEST, int(test * scale)), (Part.TRAIN, int(train * scale))], of_user, seed))
+        unseen = by_side[setting, True]
+        placed.extend(_fill(unseen, [(Part.UNSEEN, _share(config.unseen, place))], of_user, seed))
     order = list(Part)
-    return sorted(instances, key=lambda instance: (order.index(instance.part), instance.id))
+    return sorted(placed, key=lambda each: (order.index(each.part), each.asked.user_id, each.asked.number))
 
 
 def _share(total: int, place: int) -> int:
@@ -51,26 +54,26 @@ def _share(total: int, place: int) -> int:
 
 
 def _fill(
-    users: Sequence[User], quotas: Sequence[tuple[Part, int]], finished: Finished, seed: int
-) -> Iterator[Instance]:
+    users: Sequence[User], quotas: Sequence[tuple[Part, int]], of_user: Mapping[str, Sequence[Asked]], seed: int
+) -> Iterator[Placed]:
     by_id = {user.id: user for user in users}
     order = iter(shuffled_by_hash(by_id, seed, "split"))
     for part, quota in quotas:
         left = quota
         while left > 0 and (name := next(order, None)) is not None:
-            for asked in finished.asked[name][:left]:
-                yield _instance(by_id[name], asked, finished, part, seed)
+            for asked in of_user[name][:left]:
+                yield Placed(by_id[name], asked, part)
                 left -= 1
 
 
-def _instance(user: User, asked: Asked, finished: Finished, part: Part, seed: int) -> Instance:
-    chosen = finished.candidates[user.id, asked.number]
+def instance(placed: Placed, history: tuple[Interaction, ...], chosen: Chosen, seed: int) -> Instance:
+    user, asked = placed.user, placed.asked
     return Instance(
         id=f"{user.id}-{asked.number}",
         user_id=user.id,
         setting=user.setting,
-        part=part,
-        history=finished.histories[user.id],
+        part=placed.part,
+        history=history,
         instruction=asked.instruction,
         candidates=chosen.candidates,
         answer=asked.answer,

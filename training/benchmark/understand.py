@@ -16,9 +16,7 @@ UNDERSTOOD = "understood.jsonl"
 REJECTED = "rejected.jsonl"
 
 
-async def understand(
-    tools: Sequence[Tool], writer: Writer, directory: Path, progress: Progress
-) -> Mapping[str, Json]:
+async def understand(tools: Sequence[Tool], writer: Writer, directory: Path, progress: Progress) -> Mapping[str, Json]:
     """Tools that the writer cannot write for are listed, counted and left out."""
     progress.start("Understanding tools", len(tools))
 
@@ -28,7 +26,9 @@ async def understand(
 
     results = await write_all(tools, one, progress)
     understood = [result for result in results if isinstance(result, Understanding)]
-    rejected = [(tool, result) for tool, result in zip(tools, results, strict=True) if isinstance(result, WriterRejected)]
+    rejected = [
+        (tool, result) for tool, result in zip(tools, results, strict=True) if isinstance(result, WriterRejected)
+    ]
     if not understood:
         raise SetupError(f"{writer.name} could not write an example for any of {len(tools)} tools.")
     write_rows(directory / UNDERSTOOD, (each.to_json() for each in understood))

@@ -26,9 +26,7 @@ async def write_all(
     return written
 
 
-async def _attempt(
-    write: Callable[[Item], Awaitable[Text]], item: Item, progress: Progress
-) -> Text | WriterRejected:
+async def _attempt(write: Callable[[Item], Awaitable[Text]], item: Item, progress: Progress) -> Text | WriterRejected:
     try:
         return await write(item)
     except WriterRejected as rejected:

@@ -42,6 +42,11 @@ class Attribute:
     words: tuple[str, ...]
     """By which it is recognised in documents that others wrote."""
 
+    @property
+    def sentence(self) -> str:
+        """The phrase as a sentence of a document: said outright."""
+        return f"{self.phrase[0].upper()}{self.phrase[1:]}."
+
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
@@ -57,7 +62,7 @@ class Lexicon:
 
     @cached_property
     def _sentences(self) -> Mapping[str, Attribute]:
-        return {plain(said): each for each in self.attributes.values() for said in each.says}
+        return {plain(said): each for each in self.attributes.values() for said in (*each.says, each.sentence)}
 
     @cached_property
     def _names(self) -> Mapping[str, Attribute]:

@@ -131,15 +131,15 @@ _GAMES = (
     "Shadow Regatta|Bee Colony|Frostmark|Neon Courier"
 ).split("|")
 _ZODIAC = "aries taurus gemini cancer leo virgo libra scorpio sagittarius capricorn aquarius pisces".split()
-_AIRPORTS = "LIS OPO MAD BCN CDG AMS BRU FRA VIE ZRH MXP ATH WAW HEL OSL CPH ARN KEF DUB EDI YYZ BOS DEN SEA BOG LIM".split()
+_AIRPORTS = (
+    "LIS OPO MAD BCN CDG AMS BRU FRA VIE ZRH MXP ATH WAW HEL OSL CPH ARN KEF DUB EDI YYZ BOS DEN SEA BOG LIM".split()
+)
 _TICKERS = "AAPL MSFT TSLA NVDA AMZN NFLX SHEL SIEGY TTM NVO SAP ASML BHP RIO HSBC UL AZN TM SONY BABA".split()
 _CRYPTO = "BTC ETH SOL ADA DOT XRP LTC AVAX LINK ATOM DOGE MATIC".split()
 _AIRLINES = "TP LH BA AF KL SK AY LX OS IB LO EK QR TK UA DL".split()
 _HOSTS = "com org net io dev info shop app".split()
 _UNITS = "one two three four five six seven eight nine ten eleven twelve".split()
-_MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+_MONTHS = ("January February March April May June July August September October November December").split()
 _HEX = "0123456789abcdef"
 
 
@@ -342,7 +342,9 @@ KINDS: Mapping[str, Callable[[Random], Value]] = {
 """By the name that the catalogue's files use."""
 
 TYPES: Mapping[str, str] = {
-    **dict.fromkeys(("year", "count", "days", "amount", "price", "latitude", "longitude", "radius", "percent"), "NUMBER"),
+    **dict.fromkeys(
+        ("year", "count", "days", "amount", "price", "latitude", "longitude", "radius", "percent"), "NUMBER"
+    ),
     **dict.fromkeys(("date", "past_date", "future_date"), "DATE"),
     "time": "TIME",
     "boolean": "BOOLEAN",

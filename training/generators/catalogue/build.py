@@ -16,22 +16,22 @@ from training.seeding import rng, shuffled_by_hash
 from training.stages import Progress, write_rows
 
 DOCUMENTS = "documents.jsonl"
-_OVERLAP = 1
+_OVERLAP = 0
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 _SIZE_WEIGHTS = (6, 9, 12, 14, 13, 11, 9, 7, 5, 4, 3, 3, 2, 2)
-_EXTRA, _LACKING, _UNSTATED, _REPEATED = 0.25, 0.15, 0.12, 0.15
+_EXTRA, _LACKING, _UNSTATED, _REPEATED = 0.15, 0.1, 0.08, 0.1
 _FUNCTION_FIRST = 0.75
 _FLAWS = ("deprecated", "thin", "description", "name", "category")
 
 
 def write_catalogue(
-    tools: int, category_count: int, flawed: int, seed: int, directory: Path, progress: Progress
+    tools: int, category_count: int, flawed: int, outright: float, seed: int, directory: Path, progress: Progress
 ) -> Mapping[str, Json]:
     """`documents.jsonl` with `tools` sound documents and `flawed` others among them, and `truth.jsonl` of the sound."""
     progress.start("Writing the catalogue", tools)
     documents: list[dict[str, Json]] = []
     truths: list[Truth] = []
-    for document, truth in _documents(tools, category_count, seed):
+    for document, truth in _documents(tools, category_count, outright, seed):
         documents.append(document)
         truths.append(truth)
         progress.advance(1)
@@ -50,16 +50,21 @@ def write_catalogue(
     }
 
 
-def _documents(tools: int, category_count: int, seed: int) -> Iterator[tuple[dict[str, Json], Truth]]:
+def _documents(tools: int, category_count: int, outright: float, seed: int) -> Iterator[tuple[dict[str, Json], Truth]]:
     words = lexicon()
     bundles = archetypes(words, rng(seed, "archetypes"))
     taken: set[str] = set()
+    names: set[str] = set()
     for category, sizes in _plan(tools, category_count, seed).items():
         random = rng(seed, "category", category)
         providers = Providers(words, bundles, taken, random)
         for job, size in sizes:
             for provider in providers.rivals(size, _OVERLAP):
-                yield _tool(job, provider, words, random)
+                document, truth = _tool(job, provider, outright, words, random)
+                while truth.tool_name in names:
+                    document, truth = _tool(job, provider, outright, words, random)
+                names.add(truth.tool_name)
+                yield document, truth
 
 
 def _plan(tools: int, category_count: int, seed: int) -> dict[str, list[tuple[Job, int]]]:
@@ -91,9 +96,12 @@ def _plan(tools: int, category_count: int, seed: int) -> dict[str, list[tuple[Jo
     return plan
 
 
-def _tool(job: Job, provider: Provider, words: Lexicon, random: Random) -> tuple[dict[str, Json], Truth]:
+def _tool(job: Job, provider: Provider, outright: float, words: Lexicon, random: Random) -> tuple[dict[str, Json], Truth]:
     attributes = _attributes(provider, words, random)
-    sentences = [random.choice(words.attributes[key].says) for key in attributes]
+    sentences = [
+        words.attributes[key].sentence if random.random() < outright else random.choice(words.attributes[key].says)
+        for key in attributes
+    ]
     fillers = random.sample(NEUTRAL, random.choices((0, 1, 2), (5, 4, 1))[0])
     about = sentences + fillers
     random.shuffle(about)
@@ -157,7 +165,11 @@ def _flaw(kind: str, model: Mapping[str, Json], number: int, random: Random) -> 
         note = random.choice(("[DEPRECATED] ", "Deprecated, use version three. ", "No longer maintained. "))
         return {**other, "api_description": f"{note}{model['api_description']}"}
     if kind == "thin":
-        return {**other, "api_name": random.choice(("Get", "test", "v1", "run")), "api_description": random.choice(("", " ", "-"))}
+        return {
+            **other,
+            "api_name": random.choice(("Get", "test", "v1", "run")),
+            "api_description": random.choice(("", " ", "-")),
+        }
     if kind == "description":
         return other
     if kind == "name":

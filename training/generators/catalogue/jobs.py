@@ -12,19 +12,34 @@ import yaml
 
 from app.domain import Json
 from training.benchmark.records import ToolUse
-from training.generators.values import make_value
+from training.generators.values import Value, make_value
 from training.seeding import rng
 
 _FOLDER = Path(__file__).parent
 _REGISTERS = {"terse": 0.2, "polite": 0.2, "question": 0.25, "context": 0.2, "several": 0.15}
 _OPTIONAL = 0.45
 """How likely an instruction speaks of an optional parameter."""
-_OPENERS = ("Hi, ", "Hello, ", "Quick one: ", "One more thing: ", "Good morning, ", "Sorry, me again: ", "Okay, ", "Hey, ")
+_OPENERS = (
+    "Hi, ",
+    "Hello, ",
+    "Quick one: ",
+    "One more thing: ",
+    "Good morning, ",
+    "Sorry, me again: ",
+    "Okay, ",
+    "Hey, ",
+)
 _CLOSERS = (" Thanks!", " Thank you.", " Thanks in advance.", " It is a bit urgent.", " No rush.", " Cheers.")
 _OPENED, _CLOSED = 0.12, 0.1
 _END = re.compile(r"[.?!]$")
+_CLOSED_BY = re.compile(r"[.?!][\"”')]?$|[\"”]$")
+_DAYS = ("date", "past_date", "future_date", "year")
+_ACRONYMS = frozenset(
+    "qr pdf sms ip url seo dns ssl tv ai dna css html json xml csv gps vat esg nba tls api ev uv".split()
+)
 _INNER_TAIL = re.compile(r"^\s*[,(]")
 _WORDS = re.compile(r"[^\W_]+")
+_VOWEL = re.compile(r"(?!uni|use|usa|eu|one\b)[aeiou]|x-|hour|honest|sms|ssl|mp3|html|seo")
 
 
 @dataclass(frozen=True)
@@ -60,16 +75,37 @@ class Job:
 
     def ask(self, random: Random) -> ToolUse:
         """An instruction and the parameters that it speaks of."""
-        given = {slot.slot: make_value(slot.kind, random) for slot in self.slots}
+        given = self._values(random)
         spoken = [slot for slot in self.slots if slot.required or random.random() < _OPTIONAL]
         register = random.choices(list(_REGISTERS), list(_REGISTERS.values()))[0]
         said = {**self.words, **{slot: value.said for slot, value in given.items()}}
         text = random.choice(self.asks[register]).format_map(said)
         for slot in spoken:
             if not slot.required:
-                text = _with_tail(text, random.choice(self.tails[slot.slot]).format_map(said))
+                text = _with_tail(text, self._tail(slot.slot, register, random).format_map(said))
         parameters: dict[str, Json] = {slot.name: given[slot.slot].value for slot in spoken}
         return ToolUse(_framed(text, register, random), parameters)
+
+    def _values(self, random: Random) -> dict[str, Value]:
+        """A value for each slot. Of one kind no two are the same; of two days the earlier comes first."""
+        given: dict[str, Value] = {}
+        for slot in self.slots:
+            taken = [given[each.slot].value for each in self.slots if each.slot in given and each.kind == slot.kind]
+            value = make_value(slot.kind, random)
+            while value.value in taken and not isinstance(slot.kind, tuple):
+                value = make_value(slot.kind, random)
+            given[slot.slot] = value
+        for kind in _DAYS:
+            slots = [slot.slot for slot in self.slots if slot.kind == kind]
+            ordered = sorted((given[slot] for slot in slots), key=lambda value: str(value.value))
+            given.update(zip(slots, ordered, strict=True))
+        return given
+
+    def _tail(self, slot: str, register: str, random: Random) -> str:
+        """After several sentences another one reads best."""
+        tails = self.tails[slot]
+        own = [tail for tail in tails if not _INNER_TAIL.match(tail)]
+        return random.choice(own if own and register == "several" else tails)
 
     def written(self, template: str) -> str:
         return template.format_map(self.words)
@@ -77,7 +113,7 @@ class Job:
 
 def _with_tail(text: str, tail: str) -> str:
     if not _INNER_TAIL.match(tail):
-        return f"{text if _END.search(text) else f'{text}.'} {tail.strip()}"
+        return f"{text if _CLOSED_BY.search(text) else f'{text}.'} {tail.strip()}"
     end = _END.search(text)
     body, mark = (text[:-1], end[0]) if end else (text, "")
     joint = "" if tail[0] in ", " else " "
@@ -86,7 +122,9 @@ def _with_tail(text: str, tail: str) -> str:
 
 def _framed(text: str, register: str, random: Random) -> str:
     if register != "terse" and random.random() < _OPENED:
-        first = text if text.startswith("I ") or text.startswith("I'") or text[:2].isupper() else text[0].lower() + text[1:]
+        first = (
+            text if text.startswith("I ") or text.startswith("I'") or text[:2].isupper() else text[0].lower() + text[1:]
+        )
         text = random.choice(_OPENERS) + first
     if register != "terse" and random.random() < _CLOSED:
         text = (text if _END.search(text) else f"{text}.") + random.choice(_CLOSERS)
@@ -145,7 +183,7 @@ def _slots(parameters: Sequence[Mapping[str, Any]], random: Random) -> Iterator[
 
 
 def _forms(one: str, many: str, also: str) -> dict[str, str]:
-    article = "an" if one[0] in "aeiou" else "a"
+    article = "an" if _VOWEL.match(one) else "a"
     return {
         "one": one,
         "many": many,
@@ -161,4 +199,4 @@ def _forms(one: str, many: str, also: str) -> dict[str, str]:
 
 
 def _title(text: str) -> str:
-    return " ".join(word[0].upper() + word[1:] for word in text.split())
+    return " ".join(word.upper() if word in _ACRONYMS else word[0].upper() + word[1:] for word in text.split())

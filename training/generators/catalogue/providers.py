@@ -6,18 +6,39 @@ from random import Random
 
 from training.generators.lexicon import Attribute, Lexicon
 
-_ARCHETYPES = 70
-_BUNDLE = 5
-_OWN = 3
+_ARCHETYPES = 60
+_BUNDLE = 6
+_OWN = 4
 _TRUE_TO_TYPE = 0.75
 _NAMED = 0.4
 """How likely a provider's name hints at one of its attributes."""
-_USES = 4
+_USES = 2
 """Tools a provider has at most."""
-_ONSETS = "b br c cl d dr f fl g gr h j k kl l m n p pr qu r s sk st t tr v w z".split()
-_VOWELS = "a e i o u ai ea io".split()
-_CODAS = ["", "", "l", "m", "n", "nd", "r", "rn", "s", "st", "x", "lt", "k"]
-_SECONDS = "Hub Data Link Base Works Kit Point Lab Desk Flow Line Box Signal Source Index Grid Studio House Feed Loop".split()
+_ONSETS = "b c d f g h j k l m n p r s t v w z br dr fl gr kl pl st tr".split()
+_VOWELS = "a e i o u a e i o ia ei".split()
+_ENDS = ("", "", "n", "r", "l", "s", "x", "nt", "ra", "lo", "ta", "vo", "ni")
+_UNFIT = (
+    "porn",
+    "nazi",
+    "rape",
+    "cum",
+    "fuk",
+    "fuc",
+    "shi",
+    "ana",
+    "sex",
+    "nig",
+    "fag",
+    "tit",
+    "dic",
+    "coc",
+    "slu",
+    "pis",
+    "puta",
+)
+_SECONDS = (
+    "Hub Data Link Base Works Kit Point Lab Desk Flow Line Box Signal Source Index Grid Studio House Feed Loop".split()
+)
 
 
 @dataclass
@@ -69,19 +90,28 @@ class Providers:
 
     def _name(self, attributes: Sequence[Attribute]) -> str:
         while True:
-            brand = "".join(self._syllable() for _ in range(self._random.choice((2, 2, 3)))).capitalize()
+            brand = self._brand()
             if self._random.random() < _NAMED:
                 hint = self._random.choice(self._random.choice(attributes).names)
                 name = self._random.choice((f"{brand} {hint}", f"{hint} {brand}", f"{brand} {hint}"))
             else:
                 second = self._random.choice(_SECONDS)
                 name = self._random.choice((brand, f"{brand} {second}", f"{brand}{second}", f"{brand} API"))
-            if 4 < len(name) < 28 and name.casefold() not in self._taken:
+            if (
+                4 < len(name) < 28
+                and name.casefold() not in self._taken
+                and not any(each in brand.lower() for each in _UNFIT)
+            ):
                 self._taken.add(name.casefold())
                 return name
 
-    def _syllable(self) -> str:
-        return self._random.choice(_ONSETS) + self._random.choice(_VOWELS) + self._random.choice(_CODAS)
+    def _brand(self) -> str:
+        syllables = self._random.choice((1, 2, 2, 2, 3))
+        start = "".join(self._random.choice(_ONSETS) + self._random.choice(_VOWELS) for _ in range(syllables))
+        end = (
+            self._random.choice(_ENDS) if syllables > 1 else self._random.choice(_ONSETS) + self._random.choice("aeiou")
+        )
+        return (start + end).capitalize()
 
 
 def _apart(attributes: Sequence[str], others: Sequence[Provider], overlap: int) -> bool:

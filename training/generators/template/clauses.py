@@ -27,7 +27,10 @@ _LEAD = re.compile(
 )
 _NOISE = re.compile(r"https?://\S+|<[^>]*>|\([^()]*\)|\[[^\[\]]*\]|[*_`#|{}\"“”]+|&\w+;")
 _BREAK = re.compile(r"(?<=[.!?])\s|[\r\n]+| - |; |: ")
-_TAIL = re.compile(r",? (?:which|that|where|including|such as|like|e\.g|i\.e|with the following|as well as|so that|based on)\b.*$", re.I)
+_TAIL = re.compile(
+    r",? (?:which|that|where|including|such as|like|e\.g|i\.e|with the following|as well as|so that|based on)\b.*$",
+    re.I,
+)
 _BY = re.compile(
     r"\s(?:using|by providing|by|with|given|via|based on|from|for|of) "
     r"(?:(?:the|an?|its|their|your|given|specific|specified|unique|certain|particular) )*([\w/ -]{1,40})$",
@@ -92,7 +95,11 @@ def _imperative(text: str) -> str:
     if base is None and verb.lower() in _POINTING:
         return ""
     if base is None:
-        return f"get {_lower_first(text)}" if _starts_determined(text) or "'s " in text else f"get the {_lower_first(text)}"
+        return (
+            f"get {_lower_first(text)}"
+            if _starts_determined(text) or "'s " in text
+            else f"get the {_lower_first(text)}"
+        )
     if not rest:
         return base
     return f"{'get' if base in _AS_GET else base} {rest.removeprefix('back ')}"

@@ -106,7 +106,11 @@ def _example(parameter: Parameter, random: Random) -> Value | None:
     if isinstance(default, bool) or default is None:
         return None
     if isinstance(default, int):
-        return _plain(max(1, round(default * random.uniform(0.5, 1.6)))) if abs(default) < 10_000 else _redrawn(default, random)
+        return (
+            _plain(max(1, round(default * random.uniform(0.5, 1.6))))
+            if abs(default) < 10_000
+            else _redrawn(default, random)
+        )
     if isinstance(default, float):
         return _plain(round(default * random.uniform(0.6, 1.4), 2))
     if isinstance(default, str) and _SHAPED.fullmatch(default) and len(default) > 2:

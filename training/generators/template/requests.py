@@ -94,7 +94,7 @@ def _given(values: Sequence[tuple[str, str]], random: Random) -> str:
     if not named:
         return f" with {_listed(switched)}"
     if len(named) == 1 and not switched:
-        (name, said), = named
+        ((name, said),) = named
         shapes = (" for {name} {said}", ", the {name} is {said}", " with {name} {said}", " ({name}: {said})")
         return random.choice(shapes).format(name=name, said=said)
     shape, frame = random.choice(_LISTS)

@@ -76,7 +76,9 @@ class TemplateWriter:
             use = job.ask(random)
         else:
             # Whose words they are must not tell which of the group's tools is meant.
-            said = random.choice(group).functionality if group else clause(tool, "".join(sentences(tool.description)[:1]))
+            said = (
+                random.choice(group).functionality if group else clause(tool, "".join(sentences(tool.description)[:1]))
+            )
             parameters: dict[str, Json] = {}
             spoken: list[tuple[str, str]] = []
             for parameter in tool.parameters:
