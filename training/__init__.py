@@ -1,1 +1,1 @@
-"""Offline: rebuilds the benchmark PEToolBench and trains on it. Uses the service's pure parts, never its store or API."""
+"""Offline: rebuilds the benchmark PEToolBench and trains on it. Uses only the service's pure parts."""

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -34,18 +35,10 @@ err = Console(stderr=True)
 def main() -> None:
     """What goes wrong is told in a sentence, with exit status 1; 130 after Ctrl-C."""
     try:
-        cli(standalone_mode=False)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
+        cli()
     except PEToolError as error:
-        err.print(f"[red]{error.detail}[/]", highlight=False, soft_wrap=True)
+        err.print(f"[red]{escape(error.detail)}[/]", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except (KeyboardInterrupt, typer.Abort):
-        err.print("Stopped. Run the same command again: finished stages are kept.")
-        sys.exit(130)
-    except typer._click.exceptions.ClickException as error:  # type: ignore[attr-defined]
-        error.show()
-        sys.exit(error.exit_code)
 
 
 @contextmanager
@@ -62,7 +55,12 @@ def progress_bars() -> Iterator[Progress]:
         def advance(count: int) -> None:
             bars.advance(bars.task_ids[-1], count)
 
-        yield Progress(start, advance)
+        try:
+            yield Progress(start, advance)
+        except KeyboardInterrupt:
+            bars.stop()
+            err.print("Stopped. Run the same command again: what was finished is kept.")
+            raise typer.Exit(130) from None
 
 
 @benchmark.command("build")

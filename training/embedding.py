@@ -31,7 +31,7 @@ _ALONE = 512
 """So few are not worth processes of their own, which take seconds to start."""
 
 
-def embed(texts: Sequence[str], done: Callable[[int], None] = lambda count: None) -> Vectors:
+def embed(texts: Sequence[str], done: Callable[[int], None] = lambda _: None) -> Vectors:
     """(len(texts), d): multiples of 1/2048, of length 1 but for that rounding. Equal texts have equal vectors.
 
     `done` is told how many more texts are behind it.

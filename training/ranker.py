@@ -1,9 +1,9 @@
 """The preference ranker's weights, fitted on a benchmark's training part.
 
-Maximum likelihood: the ranker's scores through a softmax, whose temperature is fitted along, over two sets of tools for
-each instruction: its ten candidates, as evaluation has them, and the fifty tools that the service would retrieve for it.
-Not fitted, because the benchmark has nothing to tell of them: what became of the very tool before (the tool asked for is
-never in the history), and use without a rating among rated use.
+Maximum likelihood: the ranker's scores through a softmax, whose temperature is fitted along, over two sets of tools
+for each instruction: its ten candidates, as evaluation has them, and the fifty tools that the service would retrieve
+for it. Not fitted, because the benchmark has nothing to tell of them: what became of the very tool before (the tool
+asked for is never in the history), and use without a rating among rated use.
 """
 
 import json
@@ -182,10 +182,11 @@ def _card(report: Mapping[str, Json]) -> str:
         f"(seed {report['data']['seed']}, data SHA-256 `{report['data']['digest'][:16]}…`), git revision "
         f"`{report['revision'][:12]}`. The service reads `{WEIGHTS}`; the method is told in `training/ranker.py`.",
         "",
-        "| weight | default | here |",
-        "|---|---:|---:|",
+        "| weight | default | here | |",
+        "|---|---:|---:|---|",
         *(
-            f"| {name} | {report['defaults'][name]:g} | {value:g}{'' if name in report['fitted'] else ' (not fitted)'} |"
+            f"| {name} | {report['defaults'][name]:g} | {value:g} | "
+            f"{'' if name in report['fitted'] else 'not fitted'} |"
             for name, value in report["weights"].items()
         ),
         "",

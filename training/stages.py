@@ -28,8 +28,9 @@ _CHUNK = 1024 * 1024
 class Progress:
     """How a stage tells how far it is; drawn by the command line, ignored in tests."""
 
-    start: Callable[[str, int | None], None] = lambda label, total: None
-    advance: Callable[[int], None] = lambda count: None
+    start: Callable[[str, int | None], None] = lambda _, __: None
+    """A new piece of work: what it is, and how many steps it has; None where nobody knows."""
+    advance: Callable[[int], None] = lambda _: None
 
 
 NO_PROGRESS = Progress()

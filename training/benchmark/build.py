@@ -185,7 +185,9 @@ class _Build:
         if of.path is None:
             self._add(
                 "catalogue",
-                lambda out: write_catalogue(of.tools, of.categories, of.flawed, of.outright, self._config.seed, out, self._progress),
+                lambda out: write_catalogue(
+                    of.tools, of.categories, of.flawed, of.outright, self._config.seed, out, self._progress
+                ),
                 settings={"seed": self._config.seed, **of.model_dump(mode="json", exclude={"path"})},
             )
 

@@ -38,7 +38,7 @@ def tool_names(instance: Instance) -> set[str]:
 def read_dataset(directory: Path) -> Dataset:
     """Raises SetupError, with file and line, for what is missing or broken."""
     tools = {tool.name: tool for tool in map(tool_from_json, read_rows(directory / TOOLS))}
-    instances = []
+    instances: list[Instance] = []
     for part in Part:
         path = directory / f"{part.value}.jsonl"
         if path.exists():

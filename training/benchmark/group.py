@@ -2,9 +2,9 @@
 
 DBSCAN over the functionality phrases' vectors, then the paper's filter: same category, same input and output format.
 DBSCAN chains: A is near B and B near C, and A and C do different jobs. And one provider's tools with the same inputs
-are no rivals (search images, search news), however alike they are described. So within a cluster tools are merged by average
-linkage as long as they are as similar, on average, as DBSCAN asked of neighbours; and every pair of a group has the
-same format and different providers.
+are no rivals (search images, search news), however alike they are described. So within a cluster tools are merged by
+average linkage as long as they are as similar, on average, as DBSCAN asked of neighbours; and every pair of a group
+has the same format and different providers.
 """
 
 from collections import Counter, defaultdict

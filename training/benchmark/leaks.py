@@ -4,16 +4,17 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from app.calling.extraction.text import words_of
 from app.domain import Tool
 from app.retrieval.texts import split_name
 
 _LETTERS = 4
 """Of a word that can give a provider away; shorter ones are too common."""
 _WORD = re.compile(r"[^\W_]+")
-_GENERAL = frozenset(
+_GENERAL = words_of(
     "api apis data free best fast simple easy smart live real time world global online open public info information "
     "service services tool tools search find list check checker finder generator converter get api's my your all new "
-    "daily today pro plus lite basic advanced official unofficial the and for with from hub box base".split()
+    "daily today pro plus lite basic advanced official unofficial the and for with from hub box base"
 )
 
 

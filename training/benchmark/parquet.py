@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from app.domain import HistorySetting, Interaction, Json, Rating, Tool, ToolCall
 from app.errors import SetupError

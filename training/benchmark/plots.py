@@ -19,7 +19,8 @@ _GREY = "#5c5c5c"
 
 def _saved(figure: Figure, path: Path) -> None:
     figure.tight_layout()
-    FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": None})
+    FigureCanvasAgg(figure)
+    figure.savefig(path, format="png", metadata={"Software": None})
 
 
 def _plain(axes: Axes) -> None:

@@ -76,7 +76,7 @@ class User:
         return Rating.LIKED if entry.wanted else Rating.DISLIKED
 
 
-class Unsuitable(Exception):  # noqa: N818 (an attempt that is counted and made again)
+class Unsuitable(Exception):
     """This sampling gives no user; the message is the reason that is counted."""
 
 

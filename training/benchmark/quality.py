@@ -9,6 +9,7 @@ them), which tools share the answer's functionality, and nothing of the user tha
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 
@@ -267,7 +268,7 @@ def _text(dataset: Dataset) -> dict[str, Json]:
     texts = [instance.instruction for instance in dataset.instances]
     words = [text.casefold().split() for text in texts]
     folded = Counter(" ".join(each) for each in words)
-    pairs = Counter(pair for each in words for pair in zip(each, each[1:], strict=False))
+    pairs = Counter(pair for each in words for pair in pairwise(each))
     lengths = sorted(map(len, words)) or [0]
     return {
         "instructions": len(texts),

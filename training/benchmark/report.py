@@ -56,8 +56,9 @@ def _lines(
     yield f"# PEToolBench rebuilt: `{config.name}`"
     yield ""
     yield (
-        f"**{facts['instances']:,} instances** ({len(dataset.of(Part.TRAIN)):,} train, {len(dataset.of(Part.TEST)):,} test) "
-        f"over **{facts['tools']:,} tools** in **{facts['categories']} categories**, {facts['users']:,} users; and "
+        f"**{facts['instances']:,} instances** ({len(dataset.of(Part.TRAIN)):,} train, "
+        f"{len(dataset.of(Part.TEST)):,} test) over **{facts['tools']:,} tools** in "
+        f"**{facts['categories']} categories**, {facts['users']:,} users; and "
         f"{facts['unseen']:,} instances of `unseen`, whose tools never occur in training. Written by "
         f"`{reports['understand']['writer']}`, seed {config.seed}. [Instances to read]({SAMPLES})."
     )
@@ -88,8 +89,8 @@ def _systems_lines(quality: Mapping[str, Json]) -> Iterator[str]:
     yield "## What systems without a language model score"
     yield ""
     yield (
-        f"Tool accuracy in percent, 95% intervals. The oracle knows {quality['oracle_knows']}, and of the user what the "
-        "history shows. *Job known*: told which candidates can do the job, so that only the preference is left."
+        f"Tool accuracy in percent, 95% intervals. The oracle knows {quality['oracle_knows']}, and of the user what "
+        "the history shows. *Job known*: told which candidates can do the job, so that only the preference is left."
     )
     columns = [*(setting.value for setting in SETTINGS), "all"]
     for part in (Part.TEST.value, Part.UNSEEN.value):
@@ -119,7 +120,8 @@ def _text_lines(quality: Mapping[str, Json]) -> Iterator[str]:
     yield f"| words an instruction: least / p10 / median / p90 / most | {' / '.join(str(words[k]) for k in words)} |"
     yield f"| instructions that give their tool away | {quality['leaks']} |"
     yield f"| right calls that their tool's document does not allow | {quality['invalid_calls']} |"
-    yield f"| users, instances, instructions in training and test | {overlap['users']}, {overlap['instances']}, {overlap['instructions']} |"
+    shared = ", ".join(str(overlap[what]) for what in ("users", "instances", "instructions"))
+    yield f"| users, instances, instructions in training and test | {shared} |"
     yield f"| tools of `unseen` in training | {overlap['unseen_tools']} |"
     yield ""
     yield "![history lengths](histories.png)"
@@ -131,10 +133,11 @@ def _grouping_lines(report: Mapping[str, Json], against: Mapping[str, Json]) -> 
     yield "## Grouping by functionality"
     yield ""
     yield (
-        f"DBSCAN, eps {chosen['eps']}: {chosen['clusters']} clusters, {chosen['noise']} tools of noise; after the filter "
-        f"(same category, inputs and outputs, other providers) {chosen['groups']} groups of {chosen['grouped_tools']} tools "
-        f"in {report['categories']} categories. eps is the one with the highest score = share of tools in groups x "
-        "agreement, where agreement is the share of one category among the pairs of different providers within eps."
+        f"DBSCAN, eps {chosen['eps']}: {chosen['clusters']} clusters, {chosen['noise']} tools of noise; after the "
+        f"filter (same category, inputs and outputs, other providers) {chosen['groups']} groups of "
+        f"{chosen['grouped_tools']} tools in "
+        f"{report['categories']} categories. eps is the one with the highest "
+        "score = share of tools in groups x agreement, where agreement is the share of one category among the pairs of different providers within eps."
     )
     yield ""
     yield "| eps | clusters | noise | groups | tools in groups | agreement | score |"

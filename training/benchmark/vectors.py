@@ -37,7 +37,8 @@ def save_vectors(path: Path, vectors: Vectors) -> None:
 
 def load_vectors(path: Path) -> Vectors:
     steps = np.load(path, allow_pickle=False)
-    return steps.astype(np.float32) / np.float32(STEPS)
+    vectors: Vectors = steps.astype(np.float32) / np.float32(STEPS)
+    return vectors
 
 
 def vectors_of(stage: Stage, kind: str) -> Vectors:

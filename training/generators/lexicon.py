@@ -75,7 +75,7 @@ class Lexicon:
 
     @cached_property
     def _by_cue(self) -> Mapping[str, Attribute]:
-        return {word: each for each in reversed(self.attributes.values()) for word in each.words}
+        return {word: each for each in reversed(list(self.attributes.values())) for word in each.words}
 
     @cached_property
     def _neutral(self) -> frozenset[str]:

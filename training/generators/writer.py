@@ -8,7 +8,7 @@ from app.domain import HistorySetting, Interaction, Rating, Tool
 from training.benchmark.records import Attributes, ToolUse
 
 
-class WriterRejected(Exception):  # noqa: N818 (what became of one text, not a fault of the program)
+class WriterRejected(Exception):
     """The writer could not give a valid text for this one item. `kind` is counted in the stage's report."""
 
     def __init__(self, kind: str, detail: str) -> None:

@@ -96,7 +96,9 @@ def _plan(tools: int, category_count: int, seed: int) -> dict[str, list[tuple[Jo
     return plan
 
 
-def _tool(job: Job, provider: Provider, outright: float, words: Lexicon, random: Random) -> tuple[dict[str, Json], Truth]:
+def _tool(
+    job: Job, provider: Provider, outright: float, words: Lexicon, random: Random
+) -> tuple[dict[str, Json], Truth]:
     attributes = _attributes(provider, words, random)
     sentences = [
         words.attributes[key].sentence if random.random() < outright else random.choice(words.attributes[key].says)

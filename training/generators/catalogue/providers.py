@@ -1,10 +1,11 @@
 """Invented providers: a name, and the attributes that all its tools have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from training.generators.lexicon import Attribute, Lexicon
+from training.generators.values import word_lists
 
 _ARCHETYPES = 60
 _BUNDLE = 6
@@ -14,31 +15,6 @@ _NAMED = 0.4
 """How likely a provider's name hints at one of its attributes."""
 _USES = 2
 """Tools a provider has at most."""
-_ONSETS = "b c d f g h j k l m n p r s t v w z br dr fl gr kl pl st tr".split()
-_VOWELS = "a e i o u a e i o ia ei".split()
-_ENDS = ("", "", "n", "r", "l", "s", "x", "nt", "ra", "lo", "ta", "vo", "ni")
-_UNFIT = (
-    "porn",
-    "nazi",
-    "rape",
-    "cum",
-    "fuk",
-    "fuc",
-    "shi",
-    "ana",
-    "sex",
-    "nig",
-    "fag",
-    "tit",
-    "dic",
-    "coc",
-    "slu",
-    "pis",
-    "puta",
-)
-_SECONDS = (
-    "Hub Data Link Base Works Kit Point Lab Desk Flow Line Box Signal Source Index Grid Studio House Feed Loop".split()
-)
 
 
 @dataclass
@@ -59,6 +35,7 @@ class Providers:
         self._taken = taken
         self._random = random
         self._known: list[Provider] = []
+        self._parts: Mapping[str, Sequence[str]] = word_lists()["brand"]
 
     def rivals(self, count: int, overlap: int) -> list[Provider]:
         """So many different providers, of which no two share more than `overlap` attributes."""
@@ -95,22 +72,23 @@ class Providers:
                 hint = self._random.choice(self._random.choice(attributes).names)
                 name = self._random.choice((f"{brand} {hint}", f"{hint} {brand}", f"{brand} {hint}"))
             else:
-                second = self._random.choice(_SECONDS)
+                second = self._random.choice(self._parts["seconds"])
                 name = self._random.choice((brand, f"{brand} {second}", f"{brand}{second}", f"{brand} API"))
             if (
                 4 < len(name) < 28
                 and name.casefold() not in self._taken
-                and not any(each in brand.lower() for each in _UNFIT)
+                and not any(each in brand.lower() for each in self._parts["unfit"])
             ):
                 self._taken.add(name.casefold())
                 return name
 
     def _brand(self) -> str:
         syllables = self._random.choice((1, 2, 2, 2, 3))
-        start = "".join(self._random.choice(_ONSETS) + self._random.choice(_VOWELS) for _ in range(syllables))
-        end = (
-            self._random.choice(_ENDS) if syllables > 1 else self._random.choice(_ONSETS) + self._random.choice("aeiou")
-        )
+        onsets, vowels, ends = self._parts["onsets"], self._parts["vowels"], self._parts["ends"]
+        start = "".join(self._random.choice(onsets) + self._random.choice(vowels) for _ in range(syllables))
+        if syllables == 1:
+            return (start + self._random.choice(onsets) + self._random.choice("aeiou")).capitalize()
+        end = self._random.choice(ends)
         return (start + end).capitalize()
 
 

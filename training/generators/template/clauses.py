@@ -4,23 +4,26 @@ import html
 import re
 from collections.abc import Iterable
 
+from app.calling.extraction.text import words_of
 from app.domain import Tool
 from app.retrieval.texts import split_name
 
-_VERBS = frozenset(
-    "access add analyse analyze book browse build calculate capture cancel change check classify clean compare compile compress compute "
-    "convert correct count create decode delete detect determine discover display download edit encode enrich estimate "
-    "evaluate explore export extract fetch filter find format generate geocode get give identify import inspect list "
-    "load locate look make match measure merge monitor obtain parse perform pick play predict process provide publish pull query "
-    "rank read receive recognize recommend request remove render resize resolve retrieve return reverse run save scan schedule scrape "
-    "search see send set share shorten show solve sort split start store submit suggest summarize tell test track "
-    "transform translate update upload validate verify view".split()
+_VERBS = words_of(
+    "access add analyse analyze book browse build calculate capture cancel change check classify clean compare "
+    "compile compress compute convert correct count create decode delete detect determine discover display download "
+    "edit encode enrich estimate evaluate explore export extract fetch filter find format generate geocode get give "
+    "identify import inspect list load locate look make match measure merge monitor obtain parse perform pick play "
+    "predict process provide publish pull query rank read receive recognize recommend request remove render resize "
+    "resolve retrieve return reverse run save scan schedule scrape search see send set share shorten show solve "
+    "sort split start store submit suggest summarize tell test track transform translate update upload validate "
+    "verify view "
 )
-_AS_GET = frozenset("return provide receive obtain pull retrieve give query display".split())
+_AS_GET = words_of("return provide receive obtain pull retrieve give query display")
 _LEAD = re.compile(
     r"^(?:this|the|our|an?|use (?:this|the|our)|with this|using this|via this)?\s*(?:simple|powerful|free)?\s*"
     r"(?:api|endpoint|end ?point|method|service|call|route|function|request|operation|resource|tool|feature)?\s*"
-    r"(?:can be used to|is used to|will be used to|is designed to|used (?:to|for)|allows? (?:you|users?|developers?) to|"
+    r"(?:can be used to|is used to|will be used to|is designed to|used (?:to|for)|"
+    r"allows? (?:you|users?|developers?) to|"
     r"enables? (?:you|users?) to|lets? you|helps? (?:you )?(?:to )?|will|can|is able to|that|which|to|you can|"
     r"gives? (?:you )?access to)?\s*",
     re.IGNORECASE,
@@ -37,7 +40,7 @@ _BY = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_POINTING = frozenset("this these it we our you use used please note if for in by with here".split())
+_POINTING = words_of("this these it we our you use used please note if for in by with here")
 """What begins so speaks of the document rather than of what the tool does."""
 _LONGEST = 100
 _FEWEST = 3

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from random import Random
 
+from app.calling.extraction.text import words_of
+
 _REGISTERS = {"terse": 0.2, "polite": 0.22, "question": 0.2, "context": 0.22, "several": 0.16}
 _FRAMES = {
     "terse": ("{clause}{given}", "{bare}{given}", "need: {bare}{given}", "{clause}{given} asap"),
@@ -57,7 +59,7 @@ _LISTS = (
     ("{name} = {said}", ", {}"),
 )
 _LIKE_GET = ("get", "get", "fetch", "look up", "find", "pull up", "get me", "check")
-_SEEKING = frozenset("get fetch find list show search see view look".split())
+_SEEKING = words_of("get fetch find list show search see view look")
 
 
 def request(clause: str, values: Sequence[tuple[str, str]], random: Random) -> str:

@@ -30,7 +30,7 @@ class TemplateWriter:
     async def example(self, tool: Tool, key: str) -> ToolUse:
         return self._use(tool, [], "example", key)
 
-    async def understand(self, tool: Tool, example: ToolUse) -> Attributes:
+    async def understand(self, tool: Tool, example: ToolUse) -> Attributes:  # noqa: ARG002
         """Reads the document alone: its sentences are about attributes, or about nothing, or say what the tool does."""
         of_function: list[str] = []
         found: list[Attribute] = []
@@ -50,12 +50,20 @@ class TemplateWriter:
         )
 
     async def history(
-        self, setting: HistorySetting, planned: Sequence[PlannedInteraction], key: str
+        self,
+        setting: HistorySetting,  # noqa: ARG002 (templates do not speak of what the user thinks)
+        planned: Sequence[PlannedInteraction],
+        key: str,
     ) -> Sequence[ToolUse]:
         return [self._use(each.tool, [each.attributes], "history", key, place) for place, each in enumerate(planned)]
 
     async def instruction(
-        self, history: Sequence[Interaction], tool: Tool, group: Sequence[Attributes], key: str, attempt: int
+        self,
+        history: Sequence[Interaction],  # noqa: ARG002
+        tool: Tool,
+        group: Sequence[Attributes],
+        key: str,
+        attempt: int,
     ) -> ToolUse:
         return self._use(tool, group, "instruction", key, attempt)
 
