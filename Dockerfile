@@ -5,6 +5,7 @@ RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorc
 COPY pyproject.toml README.md ./
 COPY app app
 COPY migrations migrations
+COPY models models
 RUN pip install --no-cache-dir .
 RUN useradd --create-home petool && mkdir /data && chown petool /data
 USER petool

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     """Path or hub name of a sentence-transformers model; empty for the packaged all-MiniLM-L6-v2."""
     retrieval_width: int = Field(default=50, ge=10, le=500)
     """Tools retrieved before the preference ranker reorders them."""
+    ranker_weights: str = ""
+    """A file that `petool-train ranker fit` wrote; empty for the shipped one (models/ranker)."""
     catalogue_poll_seconds: float = Field(default=1.0, gt=0)
     """How soon a replica notices a tool change that no event told it of."""
 

@@ -20,14 +20,16 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from app.domain import Json
 from app.errors import PEToolError
-from training.stages import Progress
+from training.stages import Progress, Workspace, file_hash, told
 
 cli = typer.Typer(no_args_is_help=True, help="Offline: the benchmark PEToolBench, and what is trained on it.")
 benchmark = typer.Typer(no_args_is_help=True, help="The benchmark.")
 ranker = typer.Typer(no_args_is_help=True, help="The preference ranker.")
 cli.add_typer(benchmark, name="benchmark")
 cli.add_typer(ranker, name="ranker")
+DEFAULT = Path("benchmarks/paper-scale")
 out = Console()
 err = Console(stderr=True)
 
@@ -51,6 +53,9 @@ def progress_bars() -> Iterator[Progress]:
 
         def start(label: str, total: int | None) -> None:
             bars.add_task(label, total=total)
+            if not err.is_terminal:
+                # In a log no bar moves.
+                err.print(label if total is None else f"{label} ({total:,})", highlight=False)
 
         def advance(count: int) -> None:
             bars.advance(bars.task_ids[-1], count)
@@ -82,23 +87,91 @@ def benchmark_build(
     started = time.monotonic()
     with progress_bars() as progress:
         built = build(settings, directory, progress, budget=budget)
-    for stage in built.stages:
+    for stage in built.stages.values():
         out.print(f"{stage.name:13} {'kept' if stage.kept else f'{stage.seconds:6.1f} s'}", highlight=False)
-    facts = built.stage("dataset").report
+    facts = built.stages["dataset"].report
     out.print(
         f"[bold]{facts['instances']:,}[/] instances over [bold]{facts['tools']:,}[/] tools in "
         f"[bold]{facts['categories']}[/] categories ({facts['unseen']:,} more of unseen tools), "
         f"{time.monotonic() - started:.0f} s.",
         highlight=False,
     )
+    if built.usage is not None:
+        out.print_json(data=built.usage)
     out.print(f"Dataset: {built.dataset}\nReport:  {built.report}", highlight=False, soft_wrap=True)
+
+
+@benchmark.command("export")
+def benchmark_export(
+    into: Annotated[Path, typer.Argument(help="Where the published files go.")],
+    built: Annotated[Path, typer.Option("--benchmark", help="The folder of a benchmark that was built.")] = DEFAULT,
+) -> None:
+    """Write the benchmark in the published file format, for LLaMA-Factory and the paper's own scripts."""
+    from training.benchmark.dataset import read_dataset
+    from training.benchmark.published import export_published
+
+    dataset = read_dataset(built / "dataset")
+    with told(into):
+        into.mkdir(parents=True, exist_ok=True)
+        report = export_published(dataset, into)
+    for name, count in report.entries.items():
+        out.print(f"{count:7,} {name}", highlight=False)
+    if report.without_rejected:
+        out.print(f"{report.without_rejected:,} training instances have no call to reject: left out of the DPO files.")
+
+
+@benchmark.command("import")
+def benchmark_import(
+    published: Annotated[Path, typer.Argument(help="A folder with user_entries_{sft,dpo,test}_{p,r,c}.json.")],
+    into: Annotated[Path, typer.Option("--out", help="The benchmark's folder.")] = Path("benchmarks/published"),
+) -> None:
+    """Take over the published dataset's files, to train and evaluate on them."""
+    from training.benchmark.dataset import write_dataset
+    from training.benchmark.published import import_published
+    from training.benchmark.split import counts
+
+    with progress_bars() as progress:
+        progress.start("Reading published files (bytes)", None)
+        seen = 0
+
+        def read(done: int, _: int | None) -> None:
+            nonlocal seen
+            progress.advance(done - seen)
+            seen = done
+
+        dataset, report = import_published(published, read)
+        facts = {
+            "config": "published",
+            "seed": 0,
+            "writer": "its authors",
+            "tools": len(dataset.tools),
+            "categories": len({tool.category for tool in dataset.tools.values()}),
+            "instances": counts(dataset.instances),
+        }
+
+        def produce(folder: Path) -> dict[str, Json]:
+            write_dataset(dataset, folder, facts)
+            return facts
+
+        # Whole or not at all, as every stage.
+        Workspace(into, progress).run(
+            "dataset",
+            produce,
+            version=1,
+            settings={"published": {path.name: file_hash(path) for path in sorted(published.rglob("*.json"))}},
+        )
+    out.print(
+        f"{len(dataset.instances):,} instances, {len(dataset.tools):,} tools: {into / 'dataset'}", highlight=False
+    )
+    for problem in report.problems[:20]:
+        err.print(f"  {problem.file}[{problem.entry}]: {problem.reason}", highlight=False, markup=False)
+    if report.problems:
+        err.print(f"{len(report.problems):,} of {sum(report.entries.values()):,} entries were not imported.")
 
 
 @ranker.command("fit")
 def ranker_fit(
-    built: Annotated[Path, typer.Option("--benchmark", help="The folder of a benchmark that was built.")] = Path(
-        "benchmarks/paper-scale"
-    ),
+    built: Annotated[Path, typer.Option("--benchmark", help="The folder of a benchmark that was built.")] = DEFAULT,
     into: Annotated[Path, typer.Option("--out", help="Where weights and card go.")] = Path("models/ranker"),
 ) -> None:
     """Fit the preference ranker's weights on the benchmark's training part."""

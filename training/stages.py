@@ -91,7 +91,7 @@ class Workspace:
         if manifest is not None:
             return Stage(name, directory, manifest, True, time.monotonic() - started)
         partial = self.directory / f".{name}.partial"
-        with _told(partial):
+        with told(partial):
             self._clear(partial, directory)
             partial.mkdir(parents=True)
             try:
@@ -118,7 +118,8 @@ class Workspace:
 
 
 @contextmanager
-def _told(where: Path) -> Iterator[None]:
+def told(where: Path) -> Iterator[None]:
+    """Failures of the disk as SetupError."""
     try:
         yield
     except OSError as error:

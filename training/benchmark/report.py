@@ -135,9 +135,9 @@ def _grouping_lines(report: Mapping[str, Json], against: Mapping[str, Json]) -> 
     yield (
         f"DBSCAN, eps {chosen['eps']}: {chosen['clusters']} clusters, {chosen['noise']} tools of noise; after the "
         f"filter (same category, inputs and outputs, other providers) {chosen['groups']} groups of "
-        f"{chosen['grouped_tools']} tools in "
-        f"{report['categories']} categories. eps is the one with the highest "
-        "score = share of tools in groups x agreement, where agreement is the share of one category among the pairs of different providers within eps."
+        f"{chosen['grouped_tools']} tools in {report['categories']} categories. eps is the one with the highest score "
+        "= share of tools in groups x agreement, where agreement is the share of one category among the pairs of "
+        "different providers within eps."
     )
     yield ""
     yield "| eps | clusters | noise | groups | tools in groups | agreement | score |"

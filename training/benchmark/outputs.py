@@ -1,0 +1,110 @@
+"""What the stages read of those before them, each file once."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from app.domain import Interaction, Json, Tool
+from app.serialization import tool_from_json
+from training.benchmark.candidates import CANDIDATES, Chosen, read_candidates
+from training.benchmark.config import BenchmarkConfig
+from training.benchmark.dataset import Dataset, read_dataset, read_rows
+from training.benchmark.group import CLUSTERS, GROUPS, Group, read_groups
+from training.benchmark.histories import HISTORIES, read_histories
+from training.benchmark.instructions import INSTRUCTIONS, read_instructions
+from training.benchmark.preferences import USERS, User, World, read_users
+from training.benchmark.prepare import TOOLS
+from training.benchmark.records import Understanding
+from training.benchmark.split import Placed, split
+from training.benchmark.truth import TRUTH, Truth, read_truth
+from training.benchmark.understand import UNDERSTOOD, read_understood
+from training.benchmark.vectors import vectors_of
+from training.embedding import Vectors
+from training.generators.catalogue.jobs import jobs
+from training.generators.template import TemplateWriter
+from training.generators.writer import Writer
+from training.stages import Stage
+
+
+class Outputs:
+    """Of a build whose stages are added as they finish. A property may be read once its stage is there."""
+
+    def __init__(self, config: BenchmarkConfig, writer: Writer | None) -> None:
+        """`writer`: None for the template writer."""
+        self._config = config
+        self._given_writer = writer
+        self.stages: dict[str, Stage] = {}
+
+    def report(self, stage: str) -> dict[str, Json]:
+        return self.stages[stage].report
+
+    @cached_property
+    def prepared(self) -> Mapping[str, Tool]:
+        rows = read_rows(self.stages["prepare"].path(TOOLS))
+        return {tool.name: tool for tool in map(tool_from_json, rows)}
+
+    @cached_property
+    def truth(self) -> Mapping[str, Truth]:
+        """Empty for tools that are not ours."""
+        return read_truth(self.stages["catalogue"].path(TRUTH)) if "catalogue" in self.stages else {}
+
+    @cached_property
+    def writer(self) -> Writer:
+        if self._given_writer is not None:
+            return self._given_writer
+        known = jobs() if self.truth else {}
+        return TemplateWriter(self._config.seed, {name: known[truth.job] for name, truth in self.truth.items()})
+
+    @cached_property
+    def understood(self) -> Mapping[str, Understanding]:
+        return read_understood(self.stages["understand"].path(UNDERSTOOD))
+
+    @cached_property
+    def tools(self) -> Sequence[Tool]:
+        """Those that were understood, in the order of the vectors."""
+        return [self.prepared[name] for name in self.understood]
+
+    def vectors(self, kind: str) -> Vectors:
+        """(n, d): of `training.benchmark.vectors.KINDS`."""
+        return vectors_of(self.stages["vectors"], kind)
+
+    @cached_property
+    def groups(self) -> Sequence[Group]:
+        return read_groups(self.stages["group"].path(GROUPS))
+
+    @cached_property
+    def group_of(self) -> Mapping[str, Group]:
+        """By the name of each tool that is in one."""
+        return {name: each for each in self.groups for name in each.tools}
+
+    @cached_property
+    def unseen(self) -> set[str]:
+        """Names of the tools that only `unseen` may use."""
+        return {row["tool_name"] for row in read_rows(self.stages["group"].path(CLUSTERS)) if row["unseen"]}
+
+    def world(self) -> World:
+        names = [tool.name for tool in self.tools]
+        eps: float = self.report("group")["chosen"]["eps"]
+        functionality, non_functional = self.vectors("functionality"), self.vectors("non_functional")
+        return World.of(names, self.groups, functionality, non_functional, self.unseen, eps)
+
+    @cached_property
+    def users(self) -> Sequence[User]:
+        return read_users(self.stages["preferences"].path(USERS))
+
+    @cached_property
+    def histories(self) -> Mapping[str, tuple[Interaction, ...]]:
+        return read_histories(self.stages["histories"].path(HISTORIES))
+
+    @cached_property
+    def placed(self) -> Sequence[Placed]:
+        """The instructions that go into the dataset: candidates are for these, so that every tool is one of some."""
+        asked = read_instructions(self.stages["instructions"].path(INSTRUCTIONS))
+        return split(self.users, asked, self._config.instances, self._config.seed)
+
+    @cached_property
+    def candidates(self) -> Mapping[tuple[str, int], Chosen]:
+        return read_candidates(self.stages["candidates"].path(CANDIDATES))
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return read_dataset(self.stages["dataset"].directory)
