@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 VLLM := .venv-vllm
 VLLM_INSTALLED := $(VLLM)/.installed
 
-.PHONY: demo serve test test-vllm check format bench-retrieval bench-personalization bench-extraction bench-prompt bench-local \
+.PHONY: demo serve test test-vllm check format benchmark ranker bench-retrieval bench-personalization bench-extraction bench-prompt bench-local \
 	bench-service bench-engine clean
 
 demo: $(INSTALLED)  ## show personalized tool calls, then serve the demo on PORT
@@ -22,6 +22,12 @@ test: $(INSTALLED)  ## all tests
 
 test-vllm: $(INSTALLED) $(VLLM_INSTALLED)  ## what needs a real vLLM server, on the CPU
 	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm -s
+
+benchmark: $(INSTALLED)  ## rebuild PEToolBench at the paper's scale; again to resume
+	$(BIN)/petool-train benchmark build --config paper-scale
+
+ranker: benchmark  ## fit the preference ranker's weights on it
+	$(BIN)/petool-train ranker fit
 
 check: $(INSTALLED)  ## format, lint, types, layering
 	$(BIN)/ruff format --check .

@@ -205,13 +205,14 @@ class _Build:
                 of.tools,
                 of.vectors("document"),
                 of.unseen,
+                of.shown,
                 config.candidates,
                 config.seed,
                 out,
                 self._progress,
             ),
             self._settings("candidates", "instances"),
-            after=["vectors", "group", "preferences", "instructions"],
+            after=["vectors", "group", "preferences", "histories", "instructions"],
         )
 
     def _dataset(self) -> None:

@@ -40,13 +40,15 @@ class Chosen:
 
 
 class CandidateChooser:
-    def __init__(self, snapshot: CatalogueSnapshot, config: CandidateConfig, seed: int) -> None:
-        """`snapshot`: the tools that may be candidates."""
+    def __init__(self, snapshot: CatalogueSnapshot, config: CandidateConfig, seed: int, shown: set[str]) -> None:
+        """`snapshot`: the tools that may be candidates; `shown`: those that histories or groups show anyway."""
         self._snapshot = snapshot
         self._config = config
         self._seed = seed
         self._inputs = {tool.name: inputs(tool) for tool in snapshot.tools}
-        self._deck: list[str] = []
+        # Drawn from the end. Those that would not occur otherwise come first: the benchmark is one of all tools.
+        order = shuffled_by_hash(self._inputs, self._seed, "deck", 0)
+        self._deck = [name for name in order if name in shown] + [name for name in order if name not in shown]
         self._decks = 0
 
     def choose(self, asked: Asked, group: Group, queries: Vectors) -> Chosen:
@@ -79,7 +81,6 @@ class CandidateChooser:
         while len(drawn) < count and len(passed) < len(self._inputs):
             if not self._deck:
                 self._decks += 1
-                # From the end: popping is cheap there.
                 self._deck = shuffled_by_hash(self._inputs, self._seed, "deck", self._decks)
             name = self._deck.pop()
             if name in barred or name in drawn or self._could_do(name, right):
@@ -99,12 +100,14 @@ def choose_candidates(
     tools: Sequence[Tool],
     documents: Vectors,
     unseen: set[str],
+    shown: set[str],
     config: CandidateConfig,
     seed: int,
     directory: Path,
     progress: Progress,
 ) -> Mapping[str, Json]:
-    """A row an instruction. `documents` (n, d): the vectors of the tools; the seen and the unseen stay apart."""
+    """A row an instruction. `documents` (n, d): the vectors of the tools; the seen and the unseen stay apart. `shown`:
+    names of the tools that the instances' histories and groups hold."""
     texts = [intents(each.instruction) for each in asked]
     progress.start("Embedding instructions", sum(map(len, texts)))
     vectors = embed([text for of_one in texts for text in of_one], progress.advance)
@@ -113,7 +116,7 @@ def choose_candidates(
     for side in (False, True):
         rows = [row for row, tool in enumerate(tools) if (tool.name in unseen) is side]
         snapshot = CatalogueSnapshot.build([tools[row] for row in rows], documents[rows], 1)
-        choosers[side] = CandidateChooser(snapshot, config, seed)
+        choosers[side] = CandidateChooser(snapshot, config, seed, shown)
     progress.start("Choosing candidates", len(asked))
     rows_out = []
     sizes: Counter[int] = Counter()

@@ -102,6 +102,12 @@ class Outputs:
         return split(self.users, asked, self._config.instances, self._config.seed)
 
     @cached_property
+    def shown(self) -> set[str]:
+        """Tools that the dataset has whatever the other candidates are: those of histories and of the answers' groups."""
+        answers = {name for placed in self.placed for name in self.group_of[placed.asked.answer.tool_name].tools}
+        return answers | {item.tool_call.tool_name for placed in self.placed for item in self.histories[placed.user.id]}
+
+    @cached_property
     def candidates(self) -> Mapping[tuple[str, int], Chosen]:
         return read_candidates(self.stages["candidates"].path(CANDIDATES))
 
