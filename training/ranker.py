@@ -118,7 +118,7 @@ def fit_ranker(
     progress: Progress,
     *,
     about: Mapping[str, Json],
-    largest: int = 3000,
+    largest: int = 2000,
 ) -> Mapping[str, Json]:
     """Writes `weights.json` and its card; what they say. `documents`: the vectors of the dataset's tools.
 

@@ -103,7 +103,7 @@ class Outputs:
 
     @cached_property
     def shown(self) -> set[str]:
-        """Tools that the dataset has whatever the other candidates are: those of histories and of the answers' groups."""
+        """Tools that the dataset has anyway: those of its histories and of its answers' groups."""
         answers = {name for placed in self.placed for name in self.group_of[placed.asked.answer.tool_name].tools}
         return answers | {item.tool_call.tool_name for placed in self.placed for item in self.histories[placed.user.id]}
 

@@ -69,6 +69,7 @@ class Scenes:
         self._snapshot = CatalogueSnapshot.build(
             [tools[name] for name in names], np.stack([documents[name] for name in names]), 1
         )
+        self._queries: dict[str, Vectors] = {}
         self.signatures = {name: ToolSignature(name, tools[name].provider, documents[name]) for name in names}
 
     def of(self, instances: Sequence[Instance], progress: Progress = NO_PROGRESS) -> list[Scene]:
@@ -82,18 +83,23 @@ class Scenes:
     def _scenes(
         self, instances: Sequence[Instance], where: Callable[[Instance], CatalogueSnapshot], progress: Progress
     ) -> list[Scene]:
-        texts = [intents(instance.instruction) for instance in instances]
-        progress.start("Embedding instructions", sum(map(len, texts)))
-        vectors = embed([text for of_one in texts for text in of_one], progress.advance)
-        ends = np.cumsum([0, *map(len, texts)])
+        self._embed([instance.instruction for instance in instances], progress)
         progress.start("Retrieving", len(instances))
         scenes = []
-        for place, instance in enumerate(instances):
+        for instance in instances:
             snapshot = where(instance)
-            found = snapshot.search(instance.instruction, vectors[ends[place] : ends[place + 1]], WIDTH)
+            found = snapshot.search(instance.instruction, self._queries[instance.instruction], WIDTH)
             scenes.append(Scene(instance, found, snapshot.vectors[[item.row for item in found]]))
             progress.advance(1)
         return scenes
+
+    def _embed(self, instructions: Sequence[str], progress: Progress) -> None:
+        new = [each for each in dict.fromkeys(instructions) if each not in self._queries]
+        texts = [intents(each) for each in new]
+        progress.start("Embedding instructions", sum(map(len, texts)))
+        vectors = embed([text for of_one in texts for text in of_one], progress.advance)
+        ends = np.cumsum([0, *map(len, texts)])
+        self._queries.update({each: vectors[ends[place] : ends[place + 1]] for place, each in enumerate(new)})
 
 
 class Systems:
