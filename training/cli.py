@@ -173,12 +173,13 @@ def benchmark_import(
 def ranker_fit(
     built: Annotated[Path, typer.Option("--benchmark", help="The folder of a benchmark that was built.")] = DEFAULT,
     into: Annotated[Path, typer.Option("--out", help="Where weights and card go.")] = Path("models/ranker"),
+    instances: Annotated[int, typer.Option(help="Training instances to use, at most.")] = 2000,
 ) -> None:
     """Fit the preference ranker's weights on the benchmark's training part."""
     from training.ranker import fit_built
 
     with progress_bars() as progress:
-        fit_built(built, into, progress)
+        fit_built(built, into, progress, largest=instances)
     out.print((into / "README.md").read_text("utf-8"), highlight=False, markup=False)
 
 

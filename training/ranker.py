@@ -1,9 +1,14 @@
 """The preference ranker's weights, fitted on a benchmark's training part.
 
-Maximum likelihood: the ranker's scores through a softmax, whose temperature is fitted along, over two sets of tools
-for each instruction: its ten candidates, as evaluation has them, and the fifty tools that the service would retrieve
-for it. Not fitted, because the benchmark has nothing to tell of them: what became of the very tool before (the tool
-asked for is never in the history), and use without a rating among rated use.
+Maximum a posteriori: the ranker's scores through a softmax, whose temperature is fitted along, over three lists of
+tools for each instruction: its ten candidates, as evaluation has them; the fifty tools that the service would retrieve
+for it; and these again under the history of another user, where any tool that does the job is right (a taste must not
+talk the service into a tool that does something else). The prior is normal on the logarithms of the weights, around
+the defaults, which were checked on other data: our benchmark has its own ways, such as how much a provider's tools have
+in common, and the service has to work elsewhere too.
+
+Not fitted, because the benchmark has nothing to tell of them: what became of the very tool before (the tool asked for
+is never in the history), and use without a rating among rated use.
 """
 
 import json
@@ -29,9 +34,11 @@ from training.stages import Progress, digest, read_manifest, write_json
 
 WEIGHTS = "weights.json"
 CARD = "README.md"
-FITTED = ("preference", "same_provider", "attribute_scale", "half_life", "left_behind")
+FITTED = ("preference", "same_provider", "attribute_scale", "half_life")
 _START_TEMPERATURE = 0.05
-_EVALUATIONS = 160
+_EVALUATIONS = 120
+_PRIOR = 0.03
+"""Nats that a weight e times its default, or a fraction of e of it, has to earn, for each list."""
 
 
 @dataclass(frozen=True)
@@ -40,27 +47,50 @@ class Fitted:
     before: float
     """Mean negative log-likelihood of the default weights, in nats, at their best temperature."""
     after: float
-    instances: int
+    lists: int
     evaluations: int
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A scene and which of its tools are right; at least one of them was found."""
+
+    scene: Scene
+    right: frozenset[str]
+
+
+def lists(candidates: Sequence[Scene], retrieved: Sequence[Scene]) -> list[Listed]:
+    """The three kinds; `retrieved` are the scenes of the same instances as `candidates`, in their order."""
+    wanted = [Listed(scene, frozenset({scene.instance.answer.tool_name})) for scene in (*candidates, *retrieved)]
+    strangers = [*retrieved[1:], *retrieved[:1]]
+    able = [
+        Listed(
+            replace(scene, instance=replace(scene.instance, setting=other.setting, history=other.history)),
+            frozenset(scene.group),
+        )
+        for scene, other in zip(retrieved, (each.instance for each in strangers), strict=True)
+    ]
+    return [each for each in (*wanted, *able) if each.right & {item.tool.name for item in each.scene.found}]
+
+
 class _Likelihood:
-    def __init__(self, scenes: Sequence[Scene], systems: Callable[[PreferenceRanker], Systems]) -> None:
-        self._scenes = scenes
-        self._fit = [functional_fit(scene.found) for scene in scenes]
+    def __init__(self, listed: Sequence[Listed], systems: Callable[[PreferenceRanker], Systems]) -> None:
+        self._listed = listed
+        self._fit = [functional_fit(each.scene.found) for each in listed]
         self._systems = systems
         self.evaluations = 0
 
-    def scores(self, weights: RankerWeights) -> list[tuple[NDArray[np.float64], int]]:
-        """Of each scene the scores, and the place of the right tool among them."""
+    def scores(self, weights: RankerWeights) -> list[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+        """Of each list the scores, and which of them are right."""
         ranker = PreferenceRanker(weights)
         systems = self._systems(ranker)
         found = []
-        for scene, fit in zip(self._scenes, self._fit, strict=True):
+        for listed, fit in zip(self._listed, self._fit, strict=True):
+            scene = listed.scene
             profile = systems.profile(scene.instance.setting, scene.instance.history)
             ranked = ranker.rank(fit, scene.tools, scene.attributes, profile)
-            names = [candidate.tool.name for candidate in ranked]
-            found.append((np.array([each.score for each in ranked]), names.index(scene.instance.answer.tool_name)))
+            right = np.array([each.tool.name in listed.right for each in ranked])
+            found.append((np.array([each.score for each in ranked]), right))
         self.evaluations += 1
         return found
 
@@ -68,25 +98,25 @@ class _Likelihood:
         return self.of_scores(self.scores(weights), temperature)
 
     @staticmethod
-    def of_scores(scores: Sequence[tuple[NDArray[np.float64], int]], temperature: float) -> float:
+    def of_scores(scores: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]], temperature: float) -> float:
         total = 0.0
         for values, right in scores:
             scaled = (values - values.max()) / temperature
-            total += float(np.log(np.exp(scaled).sum()) - scaled[right])
+            total += float(np.logaddexp.reduce(scaled) - np.logaddexp.reduce(scaled[right]))
         return total / len(scores)
 
 
-def fit(scenes: Sequence[Scene], systems: Callable[[PreferenceRanker], Systems], progress: Progress) -> Fitted:
-    """Scenes whose right tool is not among those found say nothing and are left out."""
-    usable = [scene for scene in scenes if scene.instance.answer.tool_name in {item.tool.name for item in scene.found}]
-    likelihood = _Likelihood(usable, systems)
+def fit(listed: Sequence[Listed], systems: Callable[[PreferenceRanker], Systems], progress: Progress) -> Fitted:
+    """Nelder-Mead on the logarithms of the weights, from the defaults."""
+    likelihood = _Likelihood(listed, systems)
     defaults = RankerWeights()
-    start = [_to_free(name, getattr(defaults, name)) for name in FITTED] + [np.log(_START_TEMPERATURE)]
+    start = np.log([*(getattr(defaults, name) for name in FITTED), _START_TEMPERATURE])
     progress.start("Fitting", _EVALUATIONS)
 
     def objective(free: NDArray[np.float64]) -> float:
         progress.advance(1)
-        return likelihood.negative(_weights(free), float(np.exp(free[-1])))
+        moved = float(np.square(free[:-1] - start[:-1]).sum())
+        return likelihood.negative(_weights(free), float(np.exp(free[-1]))) + _PRIOR * moved
 
     found = minimize(
         objective, start, method="Nelder-Mead",
@@ -94,16 +124,12 @@ def fit(scenes: Sequence[Scene], systems: Callable[[PreferenceRanker], Systems],
     )  # fmt: skip
     scores = likelihood.scores(defaults)
     before = min(likelihood.of_scores(scores, temperature) for temperature in np.geomspace(0.005, 0.5, 40))
-    return Fitted(_rounded(_weights(found.x)), before, float(found.fun), len(usable), likelihood.evaluations)
-
-
-def _to_free(name: str, value: float) -> float:
-    return float(np.log(value + 0.02)) if name == "left_behind" else float(np.log(value))
+    after = likelihood.negative(_weights(found.x), float(np.exp(found.x[-1])))
+    return Fitted(_rounded(_weights(found.x)), before, after, len(listed), likelihood.evaluations)
 
 
 def _weights(free: NDArray[np.float64]) -> RankerWeights:
     values = {name: float(np.exp(value)) for name, value in zip(FITTED, free, strict=False)}
-    values["left_behind"] = max(0.0, values["left_behind"] - 0.02)
     return replace(RankerWeights(), **values)
 
 
@@ -131,7 +157,7 @@ def fit_ranker(
 
     train = {instance.id: instance for instance in dataset.of(Part.TRAIN)}
     chosen = [train[name] for name in shuffled_by_hash(train, "fit ranker")[:largest]]
-    fitted = fit([*shared.of(chosen, progress), *shared.retrieved(chosen, progress)], systems, progress)
+    fitted = fit(lists(shared.of(chosen, progress), shared.retrieved(chosen, progress)), systems, progress)
     evaluated: list[Instance] = [*dataset.of(Part.TEST), *dataset.of(Part.UNSEEN)]
     sets = {"candidates": shared.of(evaluated, progress), "retrieved": shared.retrieved(evaluated, progress)}
     report: dict[str, Json] = {
@@ -139,7 +165,7 @@ def fit_ranker(
         "defaults": asdict(RankerWeights()),
         "fitted": list(FITTED),
         "likelihood": {
-            "before": round(fitted.before, 4), "after": round(fitted.after, 4), "lists": fitted.instances,
+            "before": round(fitted.before, 4), "after": round(fitted.after, 4), "lists": fitted.lists,
             "evaluations": fitted.evaluations,
         },
         "accuracy": {
@@ -158,7 +184,7 @@ def fit_ranker(
     return report
 
 
-def fit_built(built: Path, directory: Path, progress: Progress) -> Mapping[str, Json]:
+def fit_built(built: Path, directory: Path, progress: Progress, *, largest: int = 2000) -> Mapping[str, Json]:
     """`fit_ranker` on the benchmark in a folder that `benchmark build` filled. SetupError where it is not whole."""
     dataset = read_dataset(built / "dataset")
     manifests = {name: read_manifest(built / name) for name in ("dataset", "vectors", "understand", "report")}
@@ -166,7 +192,7 @@ def fit_built(built: Path, directory: Path, progress: Progress) -> Mapping[str, 
     documents = dict(zip(names, load_vectors(built / "vectors" / "document.npy"), strict=True))
     config = manifests["report"]["settings"]["config"]
     about = {"config": config["name"], "seed": config["seed"], "digest": digest(manifests["dataset"]["outputs"])}
-    return fit_ranker(dataset, documents, directory, progress, about=about)
+    return fit_ranker(dataset, documents, directory, progress, about=about, largest=largest)
 
 
 def _revision() -> str:

@@ -35,8 +35,6 @@ class RankerWeights:
     """Difference of mean cosine similarity that counts as a clear one (tanh 1)."""
     half_life: float = 0.25
     """`chronological`: an interaction this share of the history older than another counts half as much."""
-    left_behind: float = 0.0
-    """`chronological`: what is taken off every interaction's weight, so that the oldest count against their kind."""
     unrated: float = 0.5
     """`rating_integrated`: use without a word is a weaker sign than a liking."""
 
@@ -209,8 +207,7 @@ class PreferenceRanker:
         weights *= np.array([signs[interaction.rating] for interaction in interactions], np.float32)
         if setting is HistorySetting.CHRONOLOGICAL:
             age = np.arange(count - 1, -1, -1) / max(count * self._weights.half_life, 1.0)
-            weights *= np.exp2(-age).astype(np.float32) * np.float32(1 + self._weights.left_behind)
-            weights -= np.float32(self._weights.left_behind)
+            weights *= np.exp2(-age).astype(np.float32)
         return weights
 
     def _preferences(

@@ -243,7 +243,7 @@ SIX = [
 
 
 def counting(told: list[Any]) -> Progress:
-    return Progress(lambda what, total: told.append(total), told.append)
+    return Progress(lambda _, total: told.append(total), told.append)
 
 
 async def test_tools_are_understood_in_their_order_whoever_answers_first(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.domain import HistorySetting, Interaction, Parameter, Rating, Tool, ToolCall
 from app.retrieval.functionality import functional_fit
-from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature, applied_setting
+from app.retrieval.preferences import PreferenceRanker, Profile, ToolSignature, applied_setting
 from app.retrieval.retriever import Retrieved
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -171,13 +171,3 @@ def test_of_one_provider_only_the_best_tool_stands_for_the_functionality() -> No
     fit = functional_fit(found((web, 0.8), (images, 0.5), (rival, 0.6)))
     assert fit[1] == 0.5
     assert fit[2] > 0.6
-
-
-def test_what_is_left_behind_can_count_against_its_kind() -> None:
-    items = history((OLD_LOUD, None), (OLD_LOUD, None), (OLD_LOUD, None), (OLD_QUIET, None))
-    kinder = PreferenceRanker(RankerWeights(half_life=0.5))
-    stricter = PreferenceRanker(RankerWeights(half_life=0.5, left_behind=0.5))
-    weights = stricter.profile(HistorySetting.CHRONOLOGICAL, items, SIGNATURES).weights
-    assert weights[-1] == 1
-    assert weights[0] < 0
-    assert (kinder.profile(HistorySetting.CHRONOLOGICAL, items, SIGNATURES).weights > 0).all()

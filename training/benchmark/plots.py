@@ -41,6 +41,7 @@ def plot_categories(instances: Mapping[str, int], tools: Mapping[str, int], path
     left.set_yticks(places, [name.replace("_", " ") for name in names], fontsize=7)
     left.invert_yaxis()
     for axes in (left, right):
+        axes.margins(y=0.01)
         _plain(axes)
     _saved(figure, path)
 
@@ -103,6 +104,7 @@ def plot_systems(systems: Mapping[str, Json], part: str, path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("tool accuracy, percent", fontsize=9)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.margins(y=0.02)
+    axes.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     _plain(axes)
     _saved(figure, path)
