@@ -35,7 +35,7 @@ from app.retrieval.batching import BatchingEmbedder
 from app.retrieval.embedder import Embedder, SentenceTransformerEmbedder
 from app.retrieval.packaged_embedder import PackagedEmbedder
 from app.retrieval.preferences import PreferenceRanker
-from app.retrieval.ranker_weights import load_weights
+from app.retrieval.ranker_weights import SHIPPED, load_weights
 from app.services.catalogue import CatalogueService
 from app.services.catalogue_events import CatalogueEvents
 from app.services.deciding import Decider
@@ -241,7 +241,7 @@ def _adapter_name(settings: Settings) -> str | None:
 
 def _services(settings: Settings, parts: Parts, model: ModelCaller | None, metrics: Metrics) -> Services:
     database, live = parts.database, parts.live
-    ranker = PreferenceRanker(load_weights(Path(settings.ranker_weights)) if settings.ranker_weights else load_weights())
+    ranker = PreferenceRanker(load_weights(Path(settings.ranker_weights) if settings.ranker_weights else SHIPPED))
     profiles = ProfileService(database, parts.encoder, ranker, max_interactions=settings.max_history_interactions)
     return Services(
         tool_calls=ToolCallService(

@@ -177,7 +177,6 @@ def test_from_two_to_fifteen_tools_of_different_providers_compete(seed: int, tmp
     assert len(set(sizes.values())) > 5
 
 
-# BUG: where fifteen compete last and one tool is left over, `_plan` makes it sixteen.
 def test_the_last_functionality_has_no_more_than_fifteen_tools(tmp_path: Path) -> None:
     of = read_truth(written(tmp_path, tools=40, count=2, flawed=0, seed=485) / TRUTH).values()
     assert max(Counter(each.job for each in of).values()) <= 15
@@ -312,8 +311,6 @@ class _Limited(Random):
         return super().getrandbits(count)
 
 
-# BUG: after fourteen rivals no bundle is left that shares nothing with them, and `rivals` looks for one for ever. At
-# the default size (7,454 tools) `write_catalogue` never ends with seeds 83 and 123.
 def test_fifteen_rivals_are_found_whatever_the_first_ones_are() -> None:
     random = _Limited()
     random.setstate(rng(832, "x").getstate())

@@ -119,7 +119,6 @@ def test_a_name_without_letters_gives_nothing_away() -> None:
     assert leak("What now - or never?", [tool("-"), tool("!!!", "...")], []) is None
 
 
-# BUG: capitals split a word on one side and not on the other.
 @pytest.mark.parametrize(
     ("provider", "instruction"),
     [

@@ -51,8 +51,6 @@ def test_every_sentence_leads_back_to_its_attribute(attribute: Attribute) -> Non
         assert not lexicon().is_neutral(text)
 
 
-# BUG: two sentences of attributes.yaml hold a question mark, so the writer reads two sentences that it knows neither
-# of ("Hands full of dough? Simply talk to it.", "Stuck at midnight? A colleague of ours is awake to assist.").
 def test_what_is_said_of_an_attribute_is_one_sentence() -> None:
     several = [text for each in ATTRIBUTES for text in (*each.says, each.sentence) if sentences(text) != [text]]
     assert several == []
@@ -116,7 +114,6 @@ def test_attributes_come_in_the_texts_order_each_once() -> None:
     assert lexicon().in_text("Lists the museums of a city.") == lexicon().in_text("") == []
 
 
-# BUG: `re.IGNORECASE` takes ı, İ and ſ for i and s, but `lower()` does not: KeyError.
 @pytest.mark.parametrize("text", ["ıos", "İos", "ioſ"])
 def test_letters_that_only_look_like_a_cue_words_do_no_harm(text: str) -> None:
     assert {each.key for each in lexicon().in_text(f"Runs on {text}.")} <= {"apple"}

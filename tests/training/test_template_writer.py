@@ -154,7 +154,6 @@ async def phrase(description: str, provider: str = "Zulk") -> str:
     return (await writer.understand(given, ToolUse("", {}))).non_functional
 
 
-# BUG: see test_lexicon.test_what_is_said_of_an_attribute_is_one_sentence.
 @pytest.mark.parametrize("attribute", KNOWN, ids=[each.key for each in KNOWN])
 async def test_an_attribute_is_understood_however_it_is_said(attribute: Attribute) -> None:
     for said in (*attribute.says, attribute.sentence):

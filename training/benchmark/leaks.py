@@ -23,24 +23,35 @@ def leak(instruction: str, group: Sequence[Tool], shared: Iterable[str]) -> str 
 
     Of any tool, not only of the right one: to refuse just the right one's name would leave those instructions that
     are worded like a rival. Gives away: a provider's name, or an API's name (of two words or more, where not every
-    tool of the group has the same) as consecutive words; a single word of a provider's name. Words of `shared` (how
-    the group's tools describe the job), of the category and of the parameters' names give nothing away.
+    tool of the group has the same) as consecutive words; a single word of a provider's name. A word of a provider's
+    name that `shared` has too (how the group's tools describe the job), or the category, or a parameter's name, gives
+    nothing away.
     """
     words = _words(instruction)
-    spoken = f" {' '.join(words)} "
+    spoken = _runs(instruction)
     shared = list(shared)
-    apis = {_words(tool.api) for tool in group}
+    apis = {_words(tool.api, whole=False) for tool in group}
     for tool in group:
         common = _common(tool, shared)
-        provider, api = _words(tool.provider), _words(tool.api)
-        if not set(provider) <= common and f" {' '.join(provider)} " in spoken:
+        if not set(_words(tool.provider)) <= common and _said(tool.provider, spoken):
             return tool.provider
-        if len(apis) > 1 and len(api) > 1 and f" {' '.join(api)} " in spoken:
+        if len(apis) > 1 and len(_words(tool.api, whole=False)) > 1 and _said(tool.api, spoken):
             return tool.api
-        named = {word for word in provider if len(word) >= _LETTERS} - common
+        named = {word for word in _words(tool.provider) if len(word) >= _LETTERS} - common
         if found := next((word for word in words if word in named), None):
             return found
     return None
+
+
+def _said(name: str, spoken: Sequence[str]) -> bool:
+    """Whether the name stands in the text as consecutive words, however capitals cut either into words."""
+    return any(run in text for run in _runs(name) for text in spoken)
+
+
+def _runs(text: str) -> tuple[str, str]:
+    """Its words between spaces: cut at capitals ("quiet cloud"), and not ("quietcloud")."""
+    whole = _WORD.findall(text.casefold())
+    return f" {' '.join(_words(text, whole=False))} ", f" {' '.join(whole)} "
 
 
 def _common(tool: Tool, shared: Iterable[str]) -> set[str]:
@@ -49,5 +60,7 @@ def _common(tool: Tool, shared: Iterable[str]) -> set[str]:
 
 
 @lru_cache(maxsize=65_536)
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(split_name(text).casefold()))
+def _words(text: str, *, whole: bool = True) -> tuple[str, ...]:
+    """Cut at capitals; with `whole` the words that this cuts as well."""
+    parts = _WORD.findall(split_name(text).casefold())
+    return tuple(dict.fromkeys([*parts, *_WORD.findall(text.casefold())]) if whole else parts)

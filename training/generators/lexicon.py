@@ -71,7 +71,7 @@ class Lexicon:
     @cached_property
     def _cues(self) -> re.Pattern[str]:
         cues = sorted({word for each in self.attributes.values() for word in each.words}, key=lambda w: (-len(w), w))
-        return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, cues)) + r")(?!\w)", re.IGNORECASE)
+        return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, cues)) + r")(?!\w)")
 
     @cached_property
     def _by_cue(self) -> Mapping[str, Attribute]:
@@ -95,7 +95,7 @@ class Lexicon:
 
     def in_text(self, text: str) -> list[Attribute]:
         """Attributes by their cue words, in the order they come up, each once."""
-        found = (self._by_cue[match[0].lower()] for match in self._cues.finditer(text))
+        found = (self._by_cue[match[0]] for match in self._cues.finditer(text.lower()))
         return list({attribute.key: attribute for attribute in found}.values())
 
 

@@ -90,7 +90,7 @@ def _plan(tools: int, category_count: int, seed: int) -> dict[str, list[tuple[Jo
         size = min(random.choices(_SIZES, _SIZE_WEIGHTS)[0], tools - total)
         if tools - total - size == 1:
             # No functionality with a single tool at the end.
-            size += 1
+            size += 1 if size < _SIZES[-1] else -1
         plan[name].append((left[name].pop(), size))
         total += size
     return plan

@@ -10,6 +10,7 @@ from training.generators.values import word_lists
 _ARCHETYPES = 60
 _BUNDLE = 6
 _OWN = 4
+_TRIES = 300
 _TRUE_TO_TYPE = 0.75
 _NAMED = 0.4
 """How likely a provider's name hints at one of its attributes."""
@@ -46,17 +47,30 @@ class Providers:
             if len(chosen) < count and self._random.random() < 0.6 and _apart(provider.attributes, chosen, overlap):
                 chosen.append(provider)
         while len(chosen) < count:
-            attributes = self._attributes()
-            if _apart(attributes, chosen, overlap):
-                provider = Provider(self._name([self._lexicon.attributes[key] for key in attributes]), attributes)
-                self._known.append(provider)
-                chosen.append(provider)
+            attributes = self._apart_from(chosen, overlap)
+            provider = Provider(self._name([self._lexicon.attributes[key] for key in attributes]), attributes)
+            self._known.append(provider)
+            chosen.append(provider)
         for provider in chosen:
             provider.uses += 1
         return chosen
 
+    def _apart_from(self, others: Sequence[Provider], overlap: int) -> tuple[str, ...]:
+        """Attributes of a provider that shares no more than `overlap` with any of the others."""
+        for _ in range(_TRIES):
+            attributes = self._attributes()
+            if _apart(attributes, others, overlap):
+                return attributes
+        # No archetype has enough left that none of the others has: whatever is left, of different facets if it can be.
+        taken = {key for other in others for key in other.attributes}
+        left = [each for each in self._lexicon.attributes.values() if each.key not in taken]
+        self._random.shuffle(left)
+        first_of_facet = {each.facet: each for each in reversed(left)}
+        left.sort(key=lambda each: first_of_facet[each.facet] is not each)
+        return tuple(each.key for each in left[:_OWN])
+
     def _attributes(self) -> tuple[str, ...]:
-        """Three of one archetype's five; or two and a stranger."""
+        """All but two of one archetype's; or a stranger in the place of another one."""
         archetype = self._random.choice(self._archetypes)
         if self._random.random() < _TRUE_TO_TYPE:
             return tuple(self._random.sample(archetype, _OWN))

@@ -83,7 +83,7 @@ def _cleaned(text: str) -> str:
 
 
 def _is_capitalised(word: str) -> bool:
-    return word[:1].isupper() and word[1:].islower()
+    return word == "A" or (word[:1].isupper() and word[1:].islower())
 
 
 def _imperative(text: str) -> str:

@@ -127,7 +127,7 @@ def _default(parameter: Parameter) -> Value | None:
     default = parameter.default
     if not isinstance(default, str | int | float) or isinstance(default, bool):
         return None
-    return None if _PLACEHOLDER.fullmatch(str(default).strip()) or not str(default).strip() else _plain(default)
+    return None if _PLACEHOLDER.fullmatch(str(default).strip(" '\"")) or not str(default).strip() else _plain(default)
 
 
 def _any(parameter: Parameter, random: Random) -> Value | None:

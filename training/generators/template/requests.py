@@ -58,7 +58,7 @@ _LISTS = (
     ("the {name} {said}", ", with {}"),
     ("{name} = {said}", ", {}"),
 )
-_LIKE_GET = ("get", "get", "fetch", "look up", "find", "pull up", "get me", "check")
+_LIKE_GET = ("get", "get", "fetch", "look up", "find", "pull up", "check")
 _SEEKING = words_of("get fetch find list show search see view look")
 
 
