@@ -20,8 +20,12 @@ async def write_all(
     written: list[Text | WriterRejected] = []
     for start in range(0, len(items), _AT_ONCE):
         batch = items[start : start + _AT_ONCE]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_attempt(write, item, progress)) for item in batch]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_attempt(write, item, progress)) for item in batch]
+        except ExceptionGroup as failures:
+            # What ends the run, such as a budget that is spent, meets many at once; one tells it.
+            raise failures.exceptions[0] from None
         written.extend(task.result() for task in tasks)
     return written
 
