@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from app.domain import Json
+from app.errors import SetupError
 from app.retrieval.functionality import functional_fit
 from app.retrieval.preferences import PreferenceRanker, RankerWeights
 from training.benchmark.dataset import Dataset, read_dataset, read_rows
@@ -62,13 +63,15 @@ class Listed:
 def lists(candidates: Sequence[Scene], retrieved: Sequence[Scene]) -> list[Listed]:
     """The three kinds; `retrieved` are the scenes of the same instances as `candidates`, in their order."""
     wanted = [Listed(scene, frozenset({scene.instance.answer.tool_name})) for scene in (*candidates, *retrieved)]
-    strangers = [*retrieved[1:], *retrieved[:1]]
+    half = len(retrieved) // 2
+    strangers = [*retrieved[half:], *retrieved[:half]]
     able = [
         Listed(
             replace(scene, instance=replace(scene.instance, setting=other.setting, history=other.history)),
             frozenset(scene.group),
         )
         for scene, other in zip(retrieved, (each.instance for each in strangers), strict=True)
+        if other.user_id != scene.instance.user_id
     ]
     return [each for each in (*wanted, *able) if each.right & {item.tool.name for item in each.scene.found}]
 
@@ -107,7 +110,9 @@ class _Likelihood:
 
 
 def fit(listed: Sequence[Listed], systems: Callable[[PreferenceRanker], Systems], progress: Progress) -> Fitted:
-    """Nelder-Mead on the logarithms of the weights, from the defaults."""
+    """Nelder-Mead on the logarithms of the weights, from the defaults. Raises SetupError without lists."""
+    if not listed:
+        raise SetupError("There is nothing to fit on: no training instance's right tool is among the tools found.")
     likelihood = _Likelihood(listed, systems)
     defaults = RankerWeights()
     start = np.log([*(getattr(defaults, name) for name in FITTED), _START_TEMPERATURE])
@@ -123,7 +128,8 @@ def fit(listed: Sequence[Listed], systems: Callable[[PreferenceRanker], Systems]
         options={"maxfev": _EVALUATIONS, "xatol": 0.01, "fatol": 1e-4, "adaptive": True},
     )  # fmt: skip
     scores = likelihood.scores(defaults)
-    before = min(likelihood.of_scores(scores, temperature) for temperature in np.geomspace(0.005, 0.5, 40))
+    coolest = minimize_scalar(lambda log: likelihood.of_scores(scores, float(np.exp(log))), bounds=np.log([0.003, 1]))
+    before = float(coolest.fun)
     after = likelihood.negative(_weights(found.x), float(np.exp(found.x[-1])))
     return Fitted(_rounded(_weights(found.x)), before, after, len(listed), likelihood.evaluations)
 

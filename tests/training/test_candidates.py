@@ -195,6 +195,14 @@ def test_what_one_instruction_may_not_have_is_drawn_for_the_next() -> None:
     assert max(counts.values()) - min(counts.values()) <= 2
 
 
+def test_what_is_barred_again_and_again_does_not_fill_the_deck() -> None:
+    group, more = rivals("rain", 3), others(7)
+    rounds = list(drawn(chooser([*group, *more], n=5, retrieved=0), group, 60))
+    assert {len(names) for names in rounds} == {2}
+    counts = Counter(name for names in rounds for name in names)
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
 def test_tools_that_nothing_else_shows_are_drawn_first() -> None:
     group, more = rivals("rain", 2), others(30)
     shown = more[:21]

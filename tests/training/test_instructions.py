@@ -228,3 +228,9 @@ async def test_rows_are_in_the_order_of_users_and_numbers(tmp_path: Path) -> Non
     await written(answers, tmp_path, users)
     rows = [(row["user_id"], row["number"]) for row in read_rows(tmp_path / INSTRUCTIONS)]
     assert rows == [(name, number) for name in ("anna", "bert", "cleo") for number in (0, 1)]
+
+
+async def test_what_is_given_up_after_one_attempt_was_never_asked_again(tmp_path: Path) -> None:
+    _, report, found = await written({"anna/0": [""]}, tmp_path, attempts=1)
+    assert found == []
+    assert report == {"wanted": 1, "instructions": 0, "asked_again": {}, "given_up": {"blank": 1}}

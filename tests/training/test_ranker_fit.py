@@ -91,12 +91,23 @@ def test_each_instruction_is_three_lists() -> None:
     assert [each.scene for each in found[:12]] == [*candidates, *retrieved]
     assert [each.right for each in found[:12]] == [{each.answer.tool_name} for each in train] * 2
     for place, each in enumerate(found[12:]):
-        own, other = train[place], train[(place + 1) % 6]
+        own, other = train[place], train[(place + 3) % 6]
         assert each.right == {own.answer.tool_name, *own.same_function}
         assert each.scene.instance.instruction == own.instruction
         assert each.scene.instance.history == other.history
         assert each.scene.instance.setting is other.setting
         assert each.scene.found == retrieved[place].found
+
+
+def test_nobody_is_a_stranger_to_themselves() -> None:
+    first, second, *_ = noisy().of(Part.TRAIN)
+    one_user = [first, replace(second, user_id=first.user_id)]
+    assert len(lists(shared().of(one_user), shared().retrieved(one_user))) == 4
+
+
+def test_nothing_to_fit_on_is_told() -> None:
+    with pytest.raises(SetupError, match="nothing to fit on"):
+        fit([], systems, NO_PROGRESS)
 
 
 def without(scene: Scene, names: set[str]) -> Scene:

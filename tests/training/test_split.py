@@ -59,6 +59,11 @@ def test_where_it_does_not_come_out_even_the_first_settings_have_one_more() -> N
     assert sizes(placed) == {TRAIN: [14, 13, 13], TEST: [4, 4, 3], UNSEEN: [3, 2, 2]}
 
 
+def test_where_there_are_fewer_than_wanted_none_is_left_over() -> None:
+    placed = split(*people(36), wanted(9000, 3000), 1)
+    assert sizes(placed) == {TRAIN: [27] * 3, TEST: [9] * 3, UNSEEN: [0] * 3}
+
+
 def test_nobody_is_in_two_parts_and_nothing_is_placed_twice() -> None:
     users, asked = everyone(100, (1, 2, 3))
     placed = split(users, asked, wanted(300, 100, 60), 1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from app.domain import HistorySetting, Rating
 from training.benchmark.config import InstanceConfig, PreferenceConfig
@@ -412,3 +413,11 @@ def test_where_no_user_is_possible_none_is_planned_and_the_reason_counted(
     goals = 3 * (33 + (11 if of.groups_of(True) else 0))
     assert set(report["discarded"]) == reasons
     assert sum(report["discarded"].values()) == 40 * goals
+
+
+@pytest.mark.parametrize(
+    "faulty", [{"shown": (5, 3)}, {"shown": (0, 3)}, {"rivals_shown": (2, 1)}, {"tastes": ()}, {"tastes": (0, 0)}]
+)
+def test_shares_and_ranges_that_cannot_be_are_refused(faulty: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(faulty))):
+        PreferenceConfig(**faulty)

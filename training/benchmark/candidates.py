@@ -77,17 +77,20 @@ class CandidateChooser:
     def _drawn(self, count: int, barred: set[str], right: str) -> list[str]:
         """Tools by chance, each drawn once before any is drawn again; fewer where there are no more."""
         drawn: list[str] = []
-        passed: list[str] = []
-        while len(drawn) < count and len(passed) < len(self._inputs):
-            if not self._deck:
-                self._decks += 1
-                self._deck = shuffled_by_hash(self._inputs, self._seed, "deck", self._decks)
-            name = self._deck.pop()
-            if name in barred or name in drawn or self._could_do(name, right):
-                passed.append(name)
-            else:
-                drawn.append(name)
-        self._deck.extend(reversed(passed))
+
+        def fits(name: str) -> bool:
+            return name not in barred and name not in drawn and not self._could_do(name, right)
+
+        while len(drawn) < count:
+            place = next((place for place in reversed(range(len(self._deck))) if fits(self._deck[place])), None)
+            if place is not None:
+                drawn.append(self._deck.pop(place))
+                continue
+            fresh = shuffled_by_hash(self._inputs, self._seed, "deck", self._decks + 1)
+            if not any(map(fits, fresh)):
+                break
+            self._decks += 1
+            self._deck = fresh + self._deck
         return drawn
 
     def _could_do(self, name: str, right: str) -> bool:

@@ -80,6 +80,16 @@ class PreferenceConfig(_Section):
     rivals_shown: tuple[int, int] = (2, 4)
     """The same of tools like a rival of the tool asked for."""
 
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for name in ("shown", "rivals_shown"):
+            few, many = getattr(self, name)
+            if not 1 <= few <= many:
+                raise ValueError(f"{name} is a pair of the fewest and the most, from 1 on")
+        if not self.tastes or min(self.tastes) < 0 or sum(self.tastes) <= 0:
+            raise ValueError("tastes are shares of users with one, two, ... tastes: none below 0, not all 0")
+        return self
+
 
 class InstanceConfig(_Section):
     train: int = Field(default=9000, ge=0)

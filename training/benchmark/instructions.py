@@ -95,7 +95,7 @@ async def write_instructions(
                 answer = ToolCall(wanted.tool.name, result.parameters)
                 written[wanted.key] = Asked(wanted.user.id, wanted.number, result.instruction, answer)
             else:
-                refused[fault] += 1
+                refused[fault] += attempt + 1 < attempts
                 given_up[fault] += 1
                 again.append(wanted)
         left = again
@@ -103,7 +103,7 @@ async def write_instructions(
     return {
         "wanted": total,
         "instructions": len(written),
-        "asked_again": dict(sorted(refused.items())),
+        "asked_again": dict(sorted((+refused).items())),
         "given_up": dict(sorted(given_up.items())),
     }
 

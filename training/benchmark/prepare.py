@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,17 +85,30 @@ def _tools(source: Path) -> Iterator[tuple[str, Tool | _Deprecated | Dropped]]:
             if isinstance(item, Unreadable):
                 yield item.location, Dropped(item.location, "", "unreadable", item.reason)
         readable = [item for item in batch if isinstance(item, SourceDocument)]
-        whole.places = [item.location for item in readable]
-        parsed = parse(None, [item.raw for item in readable], whole)
-        places = whole.places
-        for rejection in parsed.rejections:
-            reason = "repeated_name" if rejection.reason.startswith("same name as") else "not_importable"
-            yield places[rejection.index], Dropped(places[rejection.index], rejection.name, reason, rejection.reason)
-        for index, name in parsed.duplicates:
-            yield places[index], Dropped(places[index], name, "repeated_name", "repeats an earlier document")
-        for index, tool in parsed.tools:
-            flagged = _is_flagged(readable[index].raw)
-            yield places[index], _Deprecated(tool) if flagged else tool
+        yield from _parsed([(item.location, _without_flagged(item.raw)) for item in readable], whole, _live)
+        # Apart from the others: one that is deprecated must not cost the live one of its name.
+        flagged = [(item.location, raw) for item in readable for raw in [_only_flagged(item.raw)] if raw is not None]
+        yield from _parsed(flagged, Import(), _Deprecated)
+
+
+def _parsed(
+    documents: Sequence[tuple[str, Json]], whole: Import, of: Callable[[Tool], Tool | _Deprecated]
+) -> Iterator[tuple[str, Tool | _Deprecated | Dropped]]:
+    """`documents` are (location, raw); those that are None are passed over."""
+    given = [(location, raw) for location, raw in documents if raw is not None]
+    places = whole.places = [location for location, _ in given]
+    parsed = parse(None, [raw for _, raw in given], whole)
+    for rejection in parsed.rejections:
+        reason = "repeated_name" if rejection.reason.startswith("same name as") else "not_importable"
+        yield places[rejection.index], Dropped(places[rejection.index], rejection.name, reason, rejection.reason)
+    for index, name in parsed.duplicates:
+        yield places[index], Dropped(places[index], name, "repeated_name", "repeats an earlier document")
+    for index, tool in parsed.tools:
+        yield places[index], of(tool)
+
+
+def _live(tool: Tool) -> Tool:
+    return tool
 
 
 def _batches(
@@ -113,6 +126,26 @@ def _batches(
 
 def _is_flagged(raw: Json) -> bool:
     return isinstance(raw, Mapping) and any(raw.get(key) in (True, "true", "True", 1) for key in _FLAG)
+
+
+def _without_flagged(raw: Json) -> Json:
+    """The document without what is marked as deprecated; None where nothing else is in it."""
+    if _is_flagged(raw):
+        return None
+    apis = raw.get("api_list") if isinstance(raw, Mapping) else None
+    if not isinstance(apis, list) or not any(map(_is_flagged, apis)):
+        return raw
+    left = [api for api in apis if not _is_flagged(api)]
+    return {**raw, "api_list": left} if left else None
+
+
+def _only_flagged(raw: Json) -> Json:
+    """What is marked as deprecated of it; None where nothing is."""
+    if _is_flagged(raw):
+        return raw
+    apis = raw.get("api_list") if isinstance(raw, Mapping) else None
+    flagged = [api for api in apis if _is_flagged(api)] if isinstance(apis, list) else []
+    return {**raw, "api_list": flagged} if flagged else None
 
 
 class _Check:

@@ -40,8 +40,10 @@ def split(users: Sequence[User], asked: Sequence[Asked], config: InstanceConfig,
         seen = by_side[setting, False]
         have = sum(len(of_user[user.id]) for user in seen)
         test, train = _share(config.test, place), _share(config.train, place)
-        scale = min(1.0, have / max(1, test + train))
-        placed.extend(_fill(seen, [(Part.TEST, int(test * scale)), (Part.TRAIN, int(train * scale))], of_user, seed))
+        if have < test + train:
+            test = test * have // (test + train)
+            train = have - test
+        placed.extend(_fill(seen, [(Part.TEST, test), (Part.TRAIN, train)], of_user, seed))
         unseen = by_side[setting, True]
         placed.extend(_fill(unseen, [(Part.UNSEEN, _share(config.unseen, place))], of_user, seed))
     order = list(Part)
