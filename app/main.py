@@ -140,8 +140,9 @@ def create_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
         logs.configure(settings.log_level)
         # A request's matrices are small: shared out to all cores they take longer, and the cores from other requests.
         threadpool_limits(1, user_api="blas")
+        ranker = PreferenceRanker(load_weights(Path(settings.ranker_weights) if settings.ranker_weights else SHIPPED))
         async with open_parts(settings) as parts, open_model(settings, engine) as model, asyncio.TaskGroup() as tasks:
-            services = _services(settings, parts, model, metrics)
+            services = _services(settings, parts, model, ranker, metrics)
             jobs: dict[str, Callable[[], Awaitable[object]]] = {
                 "follow_catalogue": lambda: parts.live.follow(settings.catalogue_poll_seconds),
                 "listen_for_events": parts.events.listen,
@@ -239,9 +240,10 @@ def _adapter_name(settings: Settings) -> str | None:
     return Path(settings.adapter).resolve().name if settings.engine == "local" else settings.adapter
 
 
-def _services(settings: Settings, parts: Parts, model: ModelCaller | None, metrics: Metrics) -> Services:
+def _services(
+    settings: Settings, parts: Parts, model: ModelCaller | None, ranker: PreferenceRanker, metrics: Metrics
+) -> Services:
     database, live = parts.database, parts.live
-    ranker = PreferenceRanker(load_weights(Path(settings.ranker_weights) if settings.ranker_weights else SHIPPED))
     profiles = ProfileService(database, parts.encoder, ranker, max_interactions=settings.max_history_interactions)
     return Services(
         tool_calls=ToolCallService(

@@ -27,7 +27,22 @@ OTHER_MACHINE = {
     "PYTHONHASHSEED": "4242",
 }
 """An old processor's instructions: other kernels, other orders of summing."""
-WORDS = ["forecast", "weather", "city", "music", "lyrics", "currency", "convert", "track", "parcel", "translate", "children", "quiet", "paid", "hourly"]
+WORDS = [
+    "forecast",
+    "weather",
+    "city",
+    "music",
+    "lyrics",
+    "currency",
+    "convert",
+    "track",
+    "parcel",
+    "translate",
+    "children",
+    "quiet",
+    "paid",
+    "hourly",
+]
 
 
 def sentences(count: int, seed: int = 1) -> list[str]:
