@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -213,12 +214,13 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path, busy: bool) -> 
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"start\n"
-            while len(started := workers(psutil.Process(process.pid))) < (os.cpu_count() or 1):
+            # One of them is multiprocessing's own.
+            while len(started := workers(psutil.Process(process.pid))) < 2:
                 assert process.poll() is None
                 time.sleep(0.01)
             if busy:
                 # Their imports take some seconds of processor time; after those they have texts to work on.
-                while min(sum(each.cpu_times()[:2]) for each in started if "spawn_main" in str(each.cmdline())) < 4:
+                while min(sum(each.cpu_times()[:2]) for each in started if "spawn_main" in str(each.cmdline())) < 3:
                     assert process.poll() is None
                     time.sleep(0.05)
                 started = workers(psutil.Process(process.pid))
@@ -230,3 +232,35 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path, busy: bool) -> 
             for each in started:
                 if is_running(each):
                     each.kill()
+
+
+INTERRUPTED = (
+    LONG.replace("    embed(", "    try:\n      embed(")
+    + """
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+)
+
+
+@pytest.mark.xfail(strict=True, reason="bug: workers that are still importing tell of Ctrl-C with tracebacks")
+def test_ctrl_c_as_workers_start_is_not_told_by_them(tmp_path: Path) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    with subprocess.Popen(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        started: list[psutil.Process] = []
+        while not any("spawn_main" in str(each.cmdline()) and sum(each.cpu_times()[:2]) > 0.7 for each in started):
+            assert process.poll() is None
+            started = workers(psutil.Process(process.pid))
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert output.endswith("stopped\n")
+    assert errors == ""

@@ -236,7 +236,8 @@ Workspace(Path(sys.argv[1])).run("stage", produce, version=1, settings={})
 
 
 def python(code: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-c", code, *map(str, arguments)]
+    # -B: where no file may grow, Python would take byte code that is cut short for whole.
+    return [sys.executable, "-B", "-c", code, *map(str, arguments)]
 
 
 def test_kill_9_leaves_nothing_that_looks_finished(work: Work) -> None:
