@@ -78,14 +78,14 @@ def benchmark_build(
     budget: Annotated[float | None, typer.Option(help="Dollars that the openai writer may spend in this run.")] = None,
 ) -> None:
     """Build the benchmark. Run again after an interruption, or with another config: what is the same is kept."""
-    # The libraries behind it take seconds to import; --help should not.
-    from training.benchmark.build import build
-    from training.benchmark.config import load_config
-
-    settings = load_config(config, **({"path": str(tools)} if tools is not None else {}))
-    directory = into or Path("benchmarks") / settings.name
     started = time.monotonic()
     with progress_bars() as progress:
+        # The libraries behind it take seconds to import; --help should not.
+        from training.benchmark.build import build
+        from training.benchmark.config import load_config
+
+        settings = load_config(config, **({"path": str(tools)} if tools is not None else {}))
+        directory = into or Path("benchmarks") / settings.name
         built = build(settings, directory, progress, budget=budget)
     for stage in built.stages.values():
         out.print(f"{stage.name:13} {'kept' if stage.kept else f'{stage.seconds:6.1f} s'}", highlight=False)
@@ -176,9 +176,9 @@ def ranker_fit(
     instances: Annotated[int, typer.Option(help="Training instances to use, at most.")] = 2000,
 ) -> None:
     """Fit the preference ranker's weights on the benchmark's training part."""
-    from training.ranker import fit_built
-
     with progress_bars() as progress:
+        from training.ranker import fit_built
+
         fit_built(built, into, progress, largest=instances)
     out.print((into / "README.md").read_text("utf-8"), highlight=False, markup=False)
 

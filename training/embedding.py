@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import get_context
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ from app.retrieval.packaged_embedder import PackagedEmbedder
 Vectors = NDArray[np.float32]
 STEPS = 2048
 """Of a component between 0 and 1. Twice as fine, and the largest product would have 25 bits; float32 has 24."""
-_CHUNK = 256
-"""Texts that one process takes at a time."""
+_CHUNK = 64
+"""Texts that one process takes at a time; after Ctrl-C it finishes them first."""
 _ALONE = 512
 """So few are not worth processes of their own, which take seconds to start."""
 
@@ -52,7 +52,11 @@ def embed(texts: Sequence[str], done: Callable[[int], None] = lambda _: None) ->
             keep(chunk, _encode(chunk))
     else:
         with _workers() as pool:
-            for chunk, encoded in zip(chunks, pool.map(_encode, chunks), strict=True):
+            with _no_interrupts():
+                # The first task starts the processes, which inherit what is ignored: Ctrl-C goes to all of the group,
+                # and it is for this process to tell the others.
+                results = pool.map(_encode, chunks)
+            for chunk, encoded in zip(chunks, results, strict=True):
                 keep(chunk, encoded)
     done(len(texts) - len(distinct))
     return np.stack([vectors[text] for text in texts]) if texts else np.zeros((0, _embedder().dimension), np.float32)
@@ -70,10 +74,19 @@ def _workers() -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _end_with(parent: int) -> None:
-    # Ctrl-C goes to the whole group; the parent tells these what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
+
+def _end_with(parent: int) -> None:
     def watch() -> None:
         # A parent that was killed tells nobody.
         while os.getppid() == parent:

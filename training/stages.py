@@ -87,34 +87,35 @@ class Workspace:
         )
         directory = self.directory / name
         started = time.monotonic()
-        manifest = _whole(directory, fingerprint)
-        if manifest is not None:
-            return Stage(name, directory, manifest, True, time.monotonic() - started)
+        kept = _whole(directory, fingerprint)
+        if kept is not None:
+            return Stage(name, directory, kept, True, time.monotonic() - started)
         partial = self.directory / f".{name}.partial"
         with told(partial):
             self._clear(partial, directory)
             partial.mkdir(parents=True)
             try:
                 report = produce(partial)
-                manifest = _manifest(name, fingerprint, settings, partial, report)
-                write_json(partial / MANIFEST, manifest)
+                write_json(partial / MANIFEST, _manifest(name, fingerprint, settings, partial, report))
+                # As the next run will read it: numbers as keys become text, whoever looks.
+                made = read_manifest(partial)
                 _sync(partial)
                 partial.rename(directory)
                 _sync(self.directory)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
-        return Stage(name, directory, manifest, False, time.monotonic() - started)
+        return Stage(name, directory, made, False, time.monotonic() - started)
 
     def _clear(self, *leftovers: Path) -> None:
         for each in leftovers:
-            if not each.exists():
-                continue
-            # Renamed first: a removal that is cut short must not leave half of what looks whole.
             gone = self.directory / f".{each.name.lstrip('.')}.removed"
+            # Of a run that was killed right here.
             shutil.rmtree(gone, ignore_errors=True)
-            each.rename(gone)
-            shutil.rmtree(gone)
+            if each.exists():
+                # Renamed first: a removal that is cut short must not leave half of what looks whole.
+                each.rename(gone)
+                shutil.rmtree(gone)
 
 
 @contextmanager
@@ -124,8 +125,9 @@ def told(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SetupError(
-            f"{error.filename or where} cannot be written: {error.strerror or error}. Nothing half-written was kept: "
-            "make room (or choose another folder with --out) and run the same command again; finished stages stay."
+            f"{error.filename or where} cannot be read or written: {error.strerror or error}. Nothing half-written was "
+            "kept: make room (or choose another folder with --out), and run the same command again; finished stages "
+            "stay."
         ) from error
 
 
@@ -179,7 +181,8 @@ def digest(value: Json) -> str:
 
 
 def write_json(path: Path, value: Json) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n", "utf-8")
+    """Keys in their own order, which is that of reports."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:

@@ -186,7 +186,7 @@ def run_killed(command: Command) -> Command:
     """Runs on a full disk, killed at one stage after another, until one is left alone."""
     status, output, errors = command.run(full=True)
     assert (status, output) == (1, "")
-    assert re.search(r"catalogue\.partial cannot be written: .*make room .*run the same command again", errors)
+    assert re.search(r"catalogue\.partial cannot be read or written: .*make room .*run the same command again", errors)
     assert "Traceback" not in errors
     assert list(command.out.iterdir()) == []
     for stage in KILLED_AT:
@@ -257,7 +257,6 @@ def test_a_build_that_was_killed_at_every_stage_ends_as_one_that_was_not(
     assert hashes(killed.out, without="report/") == expected
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a kept stage's report has its keys sorted, a new one's has not")
 def test_a_build_that_was_killed_at_every_stage_has_the_same_report(
     killed: Command, undisturbed: Mapping[str, str]
 ) -> None:
@@ -286,7 +285,6 @@ def test_a_second_run_keeps_every_stage(copied: Path, undisturbed: Mapping[str, 
     assert hashes(copied) == undisturbed
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a kept stage's report has its keys sorted, a new one's has not")
 def test_a_report_that_is_made_again_is_the_same(copied: Path, undisturbed: Mapping[str, str]) -> None:
     shutil.rmtree(copied / "report")
     again = build(config_of(), copied, NO_PROGRESS)
@@ -313,7 +311,6 @@ def test_a_damaged_stage_is_made_anew_alone(copied: Path, undisturbed: Mapping[s
     assert hashes(copied) == undisturbed
 
 
-@pytest.mark.xfail(strict=True, reason="bug: histories, instructions and candidates do not depend on prepare")
 def test_a_changed_document_builds_what_a_first_run_would(tmp_path: Path) -> None:
     def documents(kind: str) -> Path:
         changed = copy.deepcopy(TOOLS)
@@ -581,13 +578,9 @@ def test_a_config_that_is_not_valid_is_told(told: Told, text: str | bytes, said:
     assert "config.yaml" in errors
 
 
-@pytest.mark.xfail(strict=True, raises=(ValueError, RecursionError), reason="bug: a traceback")
 @pytest.mark.parametrize("text", ["name: 2024-13-45", "seed: 0x_", "[" * 3000], ids=["date", "number", "deep"])
 def test_yaml_that_cannot_be_read_is_told(told: Told, text: str) -> None:
     assert "is not YAML" in told(text)
-
-
-LATER = pytest.mark.xfail(strict=True, reason="bug: accepted, and a traceback when the stage is reached")
 
 
 @pytest.mark.parametrize(
@@ -600,9 +593,9 @@ LATER = pytest.mark.xfail(strict=True, reason="bug: accepted, and a traceback wh
         {"preferences": {"shown": [0, 0]}},
         {"preferences": {"shown": [-3, 3]}},
         {"preferences": {"rivals_shown": [4, 2]}},
-        pytest.param({"group": {"eps_grid": []}}, marks=LATER),
-        pytest.param({"group": {"eps_grid": [-0.1]}}, marks=LATER),
-        pytest.param({"instances": {"spare": float("inf")}}, marks=LATER),
+        pytest.param({"group": {"eps_grid": []}}),
+        pytest.param({"group": {"eps_grid": [-0.1]}}),
+        pytest.param({"instances": {"spare": float("inf")}}),
     ],
     ids=str,
 )
@@ -613,7 +606,6 @@ def test_a_config_that_cannot_be_built_is_told_at_once(tmp_path: Path, values: d
         load_config(str(path))
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="bug: a traceback")
 @pytest.mark.parametrize("catalogue", ["5", "[1]", "text"])
 def test_a_config_that_is_not_valid_is_told_where_tools_are_given(told: Told, catalogue: str) -> None:
     assert "catalogue: Input should be a valid" in told(f"name: a\ncatalogue: {catalogue}", "--tools", "tools.jsonl")
@@ -637,9 +629,8 @@ def test_tools_that_are_not_there_are_told(told: Told, tmp_path: Path) -> None:
     assert f"There is no file or folder {missing} to take tools from." in told("name: a", "--tools", missing)
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="bug: a traceback")
 def test_a_path_that_no_file_can_have_is_told(told: Told, tmp_path: Path) -> None:
-    assert "name" in told("name: a", "--tools", tmp_path / ("x" * 300))
+    assert "no file or folder" in told("name: a", "--tools", tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize(
@@ -679,7 +670,7 @@ def test_a_budget_needs_prices(told: Told, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["template", pytest.param("openai", marks=pytest.mark.xfail(strict=True, raises=OSError, reason="bug: traceback"))],
+    ["template", "openai"],
 )
 def test_a_folder_that_cannot_be_made_is_told(told: Told, tmp_path: Path, kind: str) -> None:
     path = write_lines(tmp_path / "tools.jsonl", TOOLS)

@@ -243,7 +243,6 @@ INTERRUPTED = (
 )
 
 
-@pytest.mark.xfail(strict=True, reason="bug: workers that are still importing tell of Ctrl-C with tracebacks")
 def test_ctrl_c_as_workers_start_is_not_told_by_them(tmp_path: Path) -> None:
     script = tmp_path / "interrupted.py"
     script.write_text(INTERRUPTED)

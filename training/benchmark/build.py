@@ -173,7 +173,7 @@ class _Build:
                 write_histories(of.users, of.prepared, of.understood, of.writer, seed, out, self._progress)
             ),
             self._written_by(),
-            after=["understand", "preferences"],
+            after=["prepare", "understand", "preferences"],
         )
 
     def _instructions(self) -> None:
@@ -192,7 +192,7 @@ class _Build:
                 )
             ),
             self._written_by(attempts=attempts),
-            after=["understand", "group", "preferences", "histories"],
+            after=["prepare", "understand", "group", "preferences", "histories"],
         )
 
     def _candidates(self) -> None:
@@ -212,7 +212,7 @@ class _Build:
                 self._progress,
             ),
             self._settings("candidates", "instances"),
-            after=["vectors", "group", "preferences", "histories", "instructions"],
+            after=["prepare", "vectors", "group", "preferences", "histories", "instructions"],
         )
 
     def _dataset(self) -> None:
@@ -288,7 +288,11 @@ class _Build:
 
 def _source_hash(path: Path) -> Json:
     """Names and contents of the files that tools are taken from: what changed in them makes another benchmark."""
-    if not path.exists():
+    try:
+        if not path.exists():
+            return None
+    except OSError:
+        # Such as a name that is too long: there is no such file, as preparation will tell.
         return None
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     return {str(each.relative_to(path.parent)): file_hash(each) for each in files}

@@ -1,7 +1,7 @@
 """One YAML file = one reproducible benchmark. Shipped ones lie in `training/configs`."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -59,7 +59,9 @@ class PrepareConfig(_Section):
 class GroupConfig(_Section):
     eps: float | None = Field(default=None, gt=0, lt=2)
     """Cosine distance; None: chosen on `eps_grid` (docs/benchmark.md)."""
-    eps_grid: tuple[float, ...] = (0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40)
+    eps_grid: tuple[Annotated[float, Field(gt=0, lt=2)], ...] = Field(
+        default=(0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40), min_length=1
+    )
     min_samples: int = Field(default=2, ge=2)
     largest: int = Field(default=15, ge=2)
     unseen: float = Field(default=0.15, ge=0, lt=1)
@@ -95,7 +97,7 @@ class InstanceConfig(_Section):
     train: int = Field(default=9000, ge=0)
     test: int = Field(default=3000, ge=0)
     unseen: int = Field(default=600, ge=0)
-    spare: float = Field(default=0.08, ge=0)
+    spare: float = Field(default=0.08, ge=0, le=10)
     """So many users more are planned than are needed; those whose texts are refused are replaced from them."""
     attempts: int = Field(default=4, ge=1)
     """At an instruction, before it is given up."""
@@ -135,14 +137,18 @@ def load_config(name: str, **changes: Any) -> BenchmarkConfig:
     except OSError as error:
         shipped = ", ".join(sorted(each.stem for each in CONFIGS.glob("*.yaml")))
         raise SetupError(f"The config {path} cannot be read: {error.strerror}. Shipped ones: {shipped}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SetupError(f"The config {path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise SetupError(f"The config {path} is not a mapping of settings.")
     if changes:
-        values["catalogue"] = {**(values.get("catalogue") or {}), **changes}
+        catalogue = values.get("catalogue") or {}
+        # What is no mapping is told below.
+        values["catalogue"] = {**catalogue, **changes} if isinstance(catalogue, dict) else catalogue
     try:
         return BenchmarkConfig.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        faults = "; ".join(
+            ": ".join(filter(None, [".".join(map(str, item["loc"])), item["msg"]])) for item in error.errors()
+        )
         raise SetupError(f"The config {path} is not valid: {faults}.") from error

@@ -35,7 +35,11 @@ class Dropped:
 
 def prepare(source: Path, config: PrepareConfig, directory: Path, progress: Progress) -> Mapping[str, Json]:
     """Tools of a file or folder in any import format. Raises SetupError where not two tools are left."""
-    if not source.exists():
+    try:
+        there = source.exists()
+    except OSError:
+        there = False
+    if not there:
         raise SetupError(f"There is no file or folder {source} to take tools from.")
     kept: list[Tool] = []
     dropped: list[Dropped] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.domain import Json
 from training.benchmark.config import BenchmarkConfig
-from training.stages import digest, file_hash
+from training.stages import digest, file_hash, told
 
 if TYPE_CHECKING:
     from training.generators.openai.writer import OpenAIWriter
@@ -34,7 +34,8 @@ def endpoint_writer(
     from training.generators.openai.settings import OpenAISettings
     from training.generators.openai.writer import OpenAIWriter
 
-    directory.mkdir(parents=True, exist_ok=True)
+    with told(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     values = config.writer.openai.model_dump(exclude={"api_key_variable"})
     key = os.environ.get(config.writer.openai.api_key_variable, "")
     writer = OpenAIWriter(OpenAISettings(**values, api_key=key, budget=budget, cache=directory / CACHE))
