@@ -26,8 +26,8 @@ from app.errors import SetupError
 from app.retrieval.functionality import functional_fit
 from app.retrieval.preferences import PreferenceRanker, RankerWeights
 from training.benchmark.dataset import Dataset, read_dataset, read_rows
-from training.benchmark.quality import Scene, Scenes, Systems, accuracy
 from training.benchmark.records import Instance, Part
+from training.benchmark.systems import Scene, Scenes, Systems, accuracy
 from training.benchmark.understand import UNDERSTOOD
 from training.benchmark.vectors import load_vectors
 from training.seeding import shuffled_by_hash

@@ -20,19 +20,9 @@ from tests.training.published_cases import document, parameter
 from training.benchmark.dataset import Dataset
 from training.benchmark.group import Group
 from training.benchmark.preferences import SETTINGS
-from training.benchmark.quality import (
-    QUALITY,
-    WIDTH,
-    Oracle,
-    Scene,
-    Scenes,
-    Systems,
-    accuracy,
-    interval,
-    measure_quality,
-    systems_table,
-)
+from training.benchmark.quality import QUALITY, measure_quality
 from training.benchmark.records import Instance, Part
+from training.benchmark.systems import WIDTH, Oracle, Scene, Scenes, Systems, accuracy, interval, systems_table
 from training.benchmark.truth import Truth
 from training.embedding import embed
 from training.stages import NO_PROGRESS

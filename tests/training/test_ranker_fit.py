@@ -17,8 +17,8 @@ from app.retrieval.ranker_weights import load_weights
 from tests.training.test_quality import benchmark, documents, shared
 from training.benchmark.dataset import Dataset, write_dataset
 from training.benchmark.preferences import SETTINGS
-from training.benchmark.quality import Scene, Systems, accuracy
 from training.benchmark.records import Instance, Part
+from training.benchmark.systems import Scene, Systems, accuracy
 from training.benchmark.understand import UNDERSTOOD
 from training.benchmark.vectors import save_vectors
 from training.ranker import CARD, FITTED, WEIGHTS, Fitted, Listed, fit, fit_built, fit_ranker, lists, read_report
