@@ -22,7 +22,7 @@ from rich.progress import Progress as Bars
 
 from app.domain import Json
 from app.errors import PEToolError
-from training.stages import Progress, Workspace, file_hash, told
+from training.stages import Progress, Workspace, file_hash, told, write_rows
 
 cli = typer.Typer(no_args_is_help=True, help="Offline: the benchmark PEToolBench, and what is trained on it.")
 benchmark = typer.Typer(no_args_is_help=True, help="The benchmark.")
@@ -151,7 +151,8 @@ def benchmark_import(
 
         def produce(folder: Path) -> dict[str, Json]:
             write_dataset(dataset, folder, facts)
-            return facts
+            write_rows(folder / "rejected.jsonl", (each.to_json() for each in report.rejected_calls))
+            return {**facts, "rejected_calls": len(report.rejected_calls), "remarks": len(report.remarks)}
 
         # Whole or not at all, as every stage.
         Workspace(into, progress).run(

@@ -4,11 +4,11 @@ Maximum a posteriori: the ranker's scores through a softmax, whose temperature i
 tools for each instruction: its ten candidates, as evaluation has them; the fifty tools that the service would retrieve
 for it; and these again under the history of another user, where any tool that does the job is right (a taste must not
 talk the service into a tool that does something else). The prior is normal on the logarithms of the weights, around
-the defaults, which were checked on other data: our benchmark has its own ways, such as how much a provider's tools have
-in common, and the service has to work elsewhere too.
+the defaults, which were checked on other data: our benchmark has its own ways, and the service has to work elsewhere
+too.
 
-Not fitted, because the benchmark has nothing to tell of them: what became of the very tool before (the tool asked for
-is never in the history), and use without a rating among rated use.
+Not fitted, because the benchmark has nothing to tell of them: what became of the very tool before, or of others of its
+provider (the tool asked for is never in the history, nor is its provider), and use without a rating among rated use.
 """
 
 import json
@@ -31,11 +31,11 @@ from training.benchmark.systems import Scene, Scenes, Systems, accuracy
 from training.benchmark.understand import UNDERSTOOD
 from training.benchmark.vectors import load_vectors
 from training.seeding import shuffled_by_hash
-from training.stages import Progress, digest, read_manifest, write_json
+from training.stages import Progress, digest, read_manifest, told, write_json
 
 WEIGHTS = "weights.json"
 CARD = "README.md"
-FITTED = ("preference", "same_provider", "attribute_scale", "half_life")
+FITTED = ("preference", "attribute_scale", "half_life")
 _START_TEMPERATURE = 0.05
 _EVALUATIONS = 120
 _PRIOR = 0.03
@@ -184,9 +184,12 @@ def fit_ranker(
         "data": dict(about),
         "revision": _revision(),
     }  # fmt: skip
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / WEIGHTS, report)
-    (directory / CARD).write_text(_card(report), "utf-8")
+    with told(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / CARD).write_text(_card(report), "utf-8")
+        # The service reads it at its start: whole or as it was.
+        write_json(directory / f".{WEIGHTS}", report)
+        (directory / f".{WEIGHTS}").replace(directory / WEIGHTS)
     return report
 
 
@@ -202,8 +205,12 @@ def fit_built(built: Path, directory: Path, progress: Progress, *, largest: int 
 
 
 def _revision() -> str:
-    ran = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
-    return ran.stdout.strip()
+    """Of this code, where it is a checkout and there is git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+    except OSError:
+        return ""
 
 
 def _card(report: Mapping[str, Json]) -> str:
@@ -212,7 +219,7 @@ def _card(report: Mapping[str, Json]) -> str:
         "",
         f"Fitted by `petool-train ranker fit` on the training part of the benchmark `{report['data']['config']}` "
         f"(seed {report['data']['seed']}, data SHA-256 `{report['data']['digest'][:16]}…`), git revision "
-        f"`{report['revision'][:12]}`. The service reads `{WEIGHTS}`; the method is told in `training/ranker.py`.",
+        f"`{report['revision'][:12] or 'unknown'}`. The service reads `{WEIGHTS}`; `training/ranker.py` tells how.",
         "",
         "| weight | default | here | |",
         "|---|---:|---:|---|",

@@ -6,6 +6,7 @@ away. Whether a finished stage can be kept is decided by its fingerprint: what i
 outputs of the stages before, its version), not by times.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from app.domain import Json
 from app.errors import SetupError
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"
 _CHUNK = 1024 * 1024
 
 
@@ -131,6 +133,22 @@ def told(where: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def only_here(directory: Path) -> Iterator[None]:
+    """Raises SetupError where another process is at work in the folder: each would clear away what the other makes."""
+    with told(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / LOCK).open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SetupError(
+                f"Another process is building in {directory}: wait for it, or choose another --out."
+            ) from error
+        yield
+
+
 def _whole(directory: Path, fingerprint: str) -> dict[str, Json] | None:
     """The manifest, if the stage is finished, made from the same things, and its files are what it says."""
     try:
@@ -202,8 +220,8 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 def _sync(directory: Path) -> None:
     """Everything in the folder, and its list of names, on the disk: a rename is no use if the data is not there."""
-    for path in [*directory.glob("*"), directory]:
-        if path.is_file() or path == directory:
+    for path in [*directory.rglob("*"), directory]:
+        if path.is_file() or path.is_dir():
             handle = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(handle)

@@ -24,7 +24,7 @@ from training.benchmark.vectors import write_vectors
 from training.benchmark.writers import endpoint_writer, template_data
 from training.generators.catalogue.build import DOCUMENTS, write_catalogue
 from training.generators.writer import Writer
-from training.stages import Progress, Stage, Workspace, file_hash
+from training.stages import Progress, Stage, Workspace, file_hash, only_here
 
 _VERSIONS = {
     "catalogue": 1, "prepare": 1, "understand": 1, "vectors": 1, "group": 1, "preferences": 1, "histories": 1,
@@ -56,7 +56,7 @@ def build(config: BenchmarkConfig, directory: Path, progress: Progress, *, budge
 
     `budget`: dollars that the `openai` writer may spend in this run.
     """
-    with asyncio.Runner() as runner, endpoint_writer(config, directory, budget, runner) as writer:
+    with only_here(directory), asyncio.Runner() as runner, endpoint_writer(config, directory, budget, runner) as writer:
         stages = _Build(config, Workspace(directory, progress), writer, runner).run()
         return Built(stages, writer.usage().to_json() if writer is not None else None)
 
@@ -100,7 +100,10 @@ class _Build:
 
     def _written_by(self, **more: Json) -> dict[str, Json]:
         """Settings of a stage that has text written."""
-        data = template_data() if self._config.writer.kind == "template" else {}
+        writer = self._config.writer
+        # What of it decides the text; how fast and for how much is another matter.
+        of_endpoint = writer.openai.model_dump(mode="json", include={"base_url", "temperature", "max_tokens"})
+        data = template_data() if writer.kind == "template" else of_endpoint
         return {"seed": self._config.seed, "writer": self._outputs.writer.name, **data, **more}
 
     def _catalogue(self) -> None:
@@ -144,9 +147,17 @@ class _Build:
         of, config = self._outputs, self._config
         self._add(
             "group",
-            lambda out: group(of.tools, of.vectors("functionality"), config.group, config.seed, out, self._progress),
+            lambda out: group(
+                of.tools,
+                [each.attributes.functionality for each in of.understood.values()],
+                of.vectors("functionality"),
+                config.group,
+                config.seed,
+                out,
+                self._progress,
+            ),
             self._settings("group"),
-            after=["prepare", "vectors"],
+            after=["prepare", "understand", "vectors"],
         )
         if not of.groups:
             raise SetupError(
@@ -161,8 +172,8 @@ class _Build:
             lambda out: prefer(
                 self._outputs.world(), config.preferences, config.instances, config.seed, out, self._progress
             ),
-            self._settings("preferences", "instances"),
-            after=["vectors", "group"],
+            {**self._settings("preferences", "instances"), "eps": self._outputs.report("group")["chosen"]["eps"]},
+            after=["prepare", "vectors", "group"],
         )
 
     def _histories(self) -> None:
@@ -204,6 +215,7 @@ class _Build:
                 of.group_of,
                 of.tools,
                 of.vectors("document"),
+                of.vectors("functionality"),
                 of.unseen,
                 of.shown,
                 config.candidates,

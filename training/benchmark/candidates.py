@@ -1,8 +1,9 @@
 """Stage 7: the ten tools to choose from (paper, section 5.1).
 
 The right tool and all others of its group, five that the ToolRetriever finds for the instruction, the rest by chance.
-Of a group of more than ten, nine rivals are drawn. No other candidate could do the job: a tool of the same category
-and input format that grouping did not find is left out, else there would be two right answers.
+Of a group of more than ten, nine rivals are drawn. No other candidate could do the job: a tool that grouping did not
+find but that has the same category and inputs, or says nearly the same of its functionality, is left out, else there
+would be two right answers.
 """
 
 from collections import Counter
@@ -25,6 +26,8 @@ from training.seeding import rng, shuffled_by_hash
 from training.stages import Progress, write_rows
 
 CANDIDATES = "candidates.jsonl"
+_SAME = 0.85
+"""Cosine of functionality phrases."""
 _LOOKED_AT = 40
 """Tools retrieved to find five that may stand beside the right one."""
 
@@ -40,8 +43,12 @@ class Chosen:
 
 
 class CandidateChooser:
-    def __init__(self, snapshot: CatalogueSnapshot, config: CandidateConfig, seed: int, shown: set[str]) -> None:
-        """`snapshot`: the tools that may be candidates; `shown`: those that histories or groups show anyway."""
+    def __init__(
+        self, snapshot: CatalogueSnapshot, functionality: Vectors, config: CandidateConfig, seed: int, shown: set[str]
+    ) -> None:
+        """`snapshot`: the tools that may be candidates, `functionality` (n, d): of their phrases; `shown`: those that
+        histories or groups show anyway."""
+        self._functionality = functionality
         self._snapshot = snapshot
         self._config = config
         self._seed = seed
@@ -94,7 +101,11 @@ class CandidateChooser:
         return drawn
 
     def _could_do(self, name: str, right: str) -> bool:
-        return self._inputs[name] == self._inputs[right]
+        """By its inputs, or because its functionality reads nearly the same, whatever it takes."""
+        if self._inputs[name] == self._inputs[right]:
+            return True
+        rows = self._snapshot.rows
+        return float(self._functionality[rows[name]] @ self._functionality[rows[right]]) >= _SAME
 
 
 def choose_candidates(
@@ -102,6 +113,7 @@ def choose_candidates(
     groups: Mapping[str, Group],
     tools: Sequence[Tool],
     documents: Vectors,
+    functionality: Vectors,
     unseen: set[str],
     shown: set[str],
     config: CandidateConfig,
@@ -109,8 +121,8 @@ def choose_candidates(
     directory: Path,
     progress: Progress,
 ) -> Mapping[str, Json]:
-    """A row an instruction. `documents` (n, d): the vectors of the tools; the seen and the unseen stay apart. `shown`:
-    names of the tools that the instances' histories and groups hold."""
+    """A row an instruction; the seen and the unseen stay apart. `documents` and `functionality` (n, d): the vectors of
+    the tools; `shown`: names of those that the instances' histories and groups hold."""
     texts = [intents(each.instruction) for each in asked]
     progress.start("Embedding instructions", sum(map(len, texts)))
     vectors = embed([text for of_one in texts for text in of_one], progress.advance)
@@ -119,7 +131,7 @@ def choose_candidates(
     for side in (False, True):
         rows = [row for row, tool in enumerate(tools) if (tool.name in unseen) is side]
         snapshot = CatalogueSnapshot.build([tools[row] for row in rows], documents[rows], 1)
-        choosers[side] = CandidateChooser(snapshot, config, seed, shown)
+        choosers[side] = CandidateChooser(snapshot, functionality[rows], config, seed, shown)
     progress.start("Choosing candidates", len(asked))
     rows_out = []
     sizes: Counter[int] = Counter()

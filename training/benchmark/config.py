@@ -23,7 +23,7 @@ class CatalogueConfig(_Section):
     tools: int = Field(default=7454, ge=2)
     """Generated: how many are left after preparation (the paper's 7,454)."""
     categories: int = Field(default=46, ge=1, le=46)
-    outright: float = Field(default=0.65, ge=0, le=1)
+    outright: float = Field(default=0.75, ge=0, le=1)
     """Generated: how often a document says an attribute outright instead of in one of its ten paraphrases. What makes
     the benchmark easier: at 1 like attributes are said in like words."""
     flawed: int = Field(default=320, ge=0)
@@ -65,19 +65,22 @@ class GroupConfig(_Section):
     min_samples: int = Field(default=2, ge=2)
     largest: int = Field(default=15, ge=2)
     unseen: float = Field(default=0.15, ge=0, lt=1)
-    """Share of the tools, by whole groups, kept for the part `unseen`."""
+    """Share of the tools, by whole functionalities, kept for the part `unseen`."""
 
 
 class PreferenceConfig(_Section):
     similar: int = Field(default=5, ge=1)
     """The paper's top-5."""
-    tastes: tuple[float, ...] = (0.7, 0.3)
+    tastes: tuple[float, ...] = (0.8, 0.2)
     """How likely a user has one, two, ... tastes; each gives one instruction."""
-    shown: tuple[int, int] = (3, 5)
+    shown: tuple[int, int] = (4, 5)
     """The fewest and the most tools of a taste that the history shows."""
-    margin: float = Field(default=0.07, ge=0)
+    own_provider: bool = False
+    """Whether a history may show other tools of a provider that the group asked about has too. Where documents say
+    little but who offers the tool, the provider is what a taste is about."""
+    margin: float = Field(default=0.12, ge=0)
     """By how much of cosine the wanted tool must lead its group by the understood attributes (see preferences.py)."""
-    slips: float = Field(default=0.2, ge=0, le=1)
+    slips: float = Field(default=0.15, ge=0, le=1)
     """Share of the histories with an entry that goes against the taste."""
     rivals_shown: tuple[int, int] = (2, 4)
     """The same of tools like a rival of the tool asked for."""

@@ -4,9 +4,10 @@ DBSCAN over the functionality phrases' vectors, then the paper's filter: same ca
 DBSCAN chains: A is near B and B near C, and A and C do different jobs. And one provider's tools with the same inputs
 are no rivals (search images, search news), however alike they are described. So within a cluster tools are merged by
 average linkage as long as they are as similar, on average, as DBSCAN asked of neighbours; and every pair of a group
-has the same format and different providers.
+has the same format, different providers, and no word in one's functionality that only its provider's name accounts for.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.cluster import DBSCAN
 
+from app.calling.extraction.text import stem
 from app.domain import Json, Tool
 from app.retrieval.preferences import provider_key
+from app.retrieval.texts import split_name
 from training.benchmark.config import GroupConfig
 from training.benchmark.dataset import read_rows
 from training.benchmark.interface import Inputs, inputs, output, same_output
@@ -30,9 +33,11 @@ from training.stages import Progress, write_rows
 
 GROUPS = "groups.jsonl"
 CLUSTERS = "clusters.jsonl"
+_AGREEING = 0.9
 _BLOCK = 1024
 _HELD = "unseen"
 _NOISE = -1
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,13 @@ class Neighbours:
 
 
 class Grouping:
-    def __init__(self, tools: Sequence[Tool], vectors: Vectors, config: GroupConfig) -> None:
-        """`vectors` (n, d): of the tools' functionality phrases, in their order."""
+    def __init__(self, tools: Sequence[Tool], phrases: Sequence[str], vectors: Vectors, config: GroupConfig) -> None:
+        """`phrases`: the tools' functionality, in their order; `vectors` (n, d): of these."""
+        self._phrases = [set(map(stem, _words(phrase))) for phrase in phrases]
+        self._own = [
+            {stem(word) for word in _words(tool.provider) if len(word) > 2} & words
+            for tool, words in zip(tools, self._phrases, strict=True)
+        ]
         self._tools = tools
         self._vectors = vectors
         self._config = config
@@ -121,7 +131,13 @@ class Grouping:
         yield from ([rows[place] for place in group] for group in clusters.values() if len(group) > 1)
 
     def _may_meet(self, one: int, other: int) -> bool:
-        return self._providers[one] != self._providers[other] and same_output(self._outputs[one], self._outputs[other])
+        return (
+            self._providers[one] != self._providers[other]
+            and same_output(self._outputs[one], self._outputs[other])
+            # "Rugby API: get a match" and "Baseball API: get a match" are no rivals.
+            and self._own[one] <= self._phrases[other]
+            and self._own[other] <= self._phrases[one]
+        )
 
     def agreement(self, eps: float) -> float:
         """Of the pairs of tools of different providers that are within eps, the share of one category.
@@ -138,14 +154,20 @@ class Grouping:
 
 
 def group(
-    tools: Sequence[Tool], vectors: Vectors, config: GroupConfig, seed: int, directory: Path, progress: Progress
+    tools: Sequence[Tool],
+    phrases: Sequence[str],
+    vectors: Vectors,
+    config: GroupConfig,
+    seed: int,
+    directory: Path,
+    progress: Progress,
 ) -> Mapping[str, Json]:
     """Writes the groups, and every tool's cluster.
 
-    eps is the one of the grid with the highest (share of tools in groups) x (agreement): larger values find more
-    groups, until what is near no longer does the same.
+    eps is the one of the grid with the highest (share of tools in groups) x (agreement), among those whose agreement is
+    at least nine tenths of the best: larger values find more groups, until what is near no longer does the same.
     """
-    grouping = Grouping(tools, vectors, config)
+    grouping = Grouping(tools, phrases, vectors, config)
     grid = config.eps_grid if config.eps is None else (config.eps,)
     progress.start("Grouping by functionality", len(grid))
     tried = []
@@ -166,11 +188,12 @@ def group(
             }
         )
         progress.advance(1)
-    best = max(tried, key=lambda each: (each["score"], -float(each["eps"])))
+    agreeing = [each for each in tried if each["agreement"] >= _AGREEING * max(one["agreement"] for one in tried)]
+    best = max(agreeing, key=lambda each: (each["score"], -float(each["eps"])))
     labels = grouping.clusters(best["eps"])
-    groups = _named(tools, grouping.groups(labels, best["eps"]), config.unseen, seed)
+    held = held_out(tools, config.unseen, seed)
+    groups = _named(tools, grouping.groups(labels, best["eps"]), held)
     write_rows(directory / GROUPS, ({**vars(each), "tools": list(each.tools)} for each in groups))
-    held = held_out(tools, groups, config.unseen, seed)
     rows = (
         {"tool_name": tool.name, "cluster": label, "unseen": tool.name in held}
         for tool, label in zip(tools, labels, strict=True)
@@ -186,26 +209,35 @@ def group(
     }
 
 
-def _named(tools: Sequence[Tool], groups: Sequence[Sequence[int]], share: float, seed: int) -> list[Group]:
-    ids = [f"g{number:05d}" for number in range(len(groups))]
-    sizes = dict(zip(ids, map(len, groups), strict=True))
-    room = share * sum(sizes.values())
+def held_out(tools: Sequence[Tool], share: float, seed: int) -> set[str]:
+    """Names of the tools that only `unseen` may use: at most that share, and all or none of those with the same
+    category and inputs. So no functionality is on both sides, also where grouping found it in several groups."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for tool in tools:
+        kinds[repr(inputs(tool))].append(tool.name)
+    room = share * len(tools)
     held: set[str] = set()
-    for each in shuffled_by_hash(ids, seed, _HELD, "group"):
-        if room >= sizes[each]:
-            held.add(each)
-            room -= sizes[each]
+    for kind in shuffled_by_hash(kinds, seed, _HELD):
+        if room >= len(kinds[kind]):
+            held.update(kinds[kind])
+            room -= len(kinds[kind])
+    return held
+
+
+def _named(tools: Sequence[Tool], groups: Sequence[Sequence[int]], held: set[str]) -> list[Group]:
     return [
-        Group(name, tools[rows[0]].category, tuple(tools[row].name for row in rows), name in held)
-        for name, rows in zip(ids, groups, strict=True)
+        Group(
+            f"g{number:05d}",
+            tools[rows[0]].category,
+            tuple(tools[row].name for row in rows),
+            tools[rows[0]].name in held,
+        )
+        for number, rows in enumerate(groups)
     ]
 
 
-def held_out(tools: Sequence[Tool], groups: Sequence[Group], share: float, seed: int) -> set[str]:
-    """Names of the tools that only `unseen` may use: those of its groups, and as large a share of the others."""
-    grouped = {name for each in groups for name in each.tools}
-    others = shuffled_by_hash((tool.name for tool in tools if tool.name not in grouped), seed, _HELD, "tool")
-    return {name for each in groups if each.unseen for name in each.tools} | set(others[: int(share * len(others))])
+def _words(text: str) -> list[str]:
+    return _WORD.findall(split_name(text).casefold())
 
 
 def read_groups(path: Path) -> list[Group]:

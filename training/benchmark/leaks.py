@@ -8,7 +8,7 @@ from app.calling.extraction.text import words_of
 from app.domain import Tool
 from app.retrieval.texts import split_name
 
-_LETTERS = 4
+_LETTERS = 3
 """Of a word that can give a provider away; shorter ones are too common."""
 _WORD = re.compile(r"[^\W_]+")
 _GENERAL = words_of(
@@ -24,8 +24,8 @@ def leak(instruction: str, group: Sequence[Tool], shared: Iterable[str]) -> str 
     Of any tool, not only of the right one: to refuse just the right one's name would leave those instructions that
     are worded like a rival. Gives away: a provider's name, or an API's name (of two words or more, where not every
     tool of the group has the same) as consecutive words; a single word of a provider's name. A word of a provider's
-    name that `shared` has too (how the group's tools describe the job), or the category, or a parameter's name, gives
-    nothing away.
+    name that all of `shared` have too (how each of the group's tools describes the job), or the category, or a
+    parameter's name, gives nothing away.
     """
     words = _words(instruction)
     spoken = _runs(instruction)
@@ -54,9 +54,11 @@ def _runs(text: str) -> tuple[str, str]:
     return f" {' '.join(_words(text, whole=False))} ", f" {' '.join(whole)} "
 
 
-def _common(tool: Tool, shared: Iterable[str]) -> set[str]:
-    about = [tool.category, *shared, *(parameter.name for parameter in tool.parameters)]
-    return {word for text in about for word in _words(text)} | _GENERAL
+def _common(tool: Tool, shared: Sequence[str]) -> set[str]:
+    about = [tool.category, *(parameter.name for parameter in tool.parameters)]
+    # Only what all of them say: a word of one alone, such as its country or its sport, tells which one is meant.
+    of_all = set.intersection(*(set(_words(text)) for text in shared)) if shared else set()
+    return {word for text in about for word in _words(text)} | of_all | _GENERAL
 
 
 @lru_cache(maxsize=65_536)

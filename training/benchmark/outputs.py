@@ -82,10 +82,9 @@ class Outputs:
         return {row["tool_name"] for row in read_rows(self.stages["group"].path(CLUSTERS)) if row["unseen"]}
 
     def world(self) -> World:
-        names = [tool.name for tool in self.tools]
         eps: float = self.report("group")["chosen"]["eps"]
         functionality, non_functional = self.vectors("functionality"), self.vectors("non_functional")
-        return World.of(names, self.groups, functionality, non_functional, self.unseen, eps)
+        return World.of(self.tools, self.groups, functionality, non_functional, self.unseen, eps)
 
     @cached_property
     def users(self) -> Sequence[User]:

@@ -1,13 +1,16 @@
 """Stage 4: what each user prefers, and which tools the history will show of it (paper, section 3.2.2).
 
 A user has one or more tastes. For a taste a functionality group is sampled and one of its tools chosen as preferred,
-so the others are not; the five tools whose non-functional phrase is most similar are preferred too. One of these six is
-the tool that the user will ask for and is kept out of the history; the history shows some of the rest. For the settings
-with unwanted tools, a rival from the group of the tool asked for stands for what the user does not want (or no longer
+so the others are not: it is the one that the user will ask for, and is kept out of the history. The five tools whose
+non-functional phrase is most similar are preferred too, and the history shows some of them. For the settings with
+unwanted tools, a rival from the group of the tool asked for stands for what the user does not want (or no longer
 wants), and the five tools most similar to it are shown as such.
 
 A tool whose functionality overlaps with one selected before is discarded, so a job has exactly one preferred tool, and
-none of the history's tools could do what the instruction will ask for.
+none of the history's tools could do what the instruction will ask for. The tool asked for is drawn evenly from its
+group, and kept while histories are tried for it: were it drawn from the similar ones, a tool with many of them would be
+right more often than its rivals, which a system without history could learn. And the history shows no tool of a
+provider that the group has too (but for `own_provider`): its name would tell what only attributes should.
 
 A user is kept only if the choice is well-posed by what was understood of the tools: weighted by rating or time, the
 history must be nearer to the tool asked for than to any other of its group.
@@ -23,10 +26,12 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import HistorySetting, Json, Rating
+from app.domain import HistorySetting, Json, Rating, Tool
+from app.retrieval.preferences import provider_key
 from training.benchmark.config import InstanceConfig, PreferenceConfig
 from training.benchmark.dataset import read_rows
 from training.benchmark.group import Group
+from training.benchmark.interface import Inputs, inputs
 from training.embedding import Vectors
 from training.seeding import rng, shuffled_by_hash
 from training.stages import Progress, write_rows
@@ -37,8 +42,10 @@ HALF_LIFE = 0.25
 """`chronological`: an entry this share of the history older than another counts half as much."""
 _WIDE = 80
 """Tools looked at before a retrieval gives up."""
-_TRIES = 40
+_TRIES = 20
 """Users tried for one that is wanted, at most."""
+_ATTEMPTS = 6
+"""Histories tried for what one user will ask for."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Entry:
 
     tool: str
     wanted: bool
-    """What the user thinks of it; `slip` entries are as likely either."""
+    """What the user thinks of it, or, in a slip, seems to think."""
     slip: bool = False
 
 
@@ -94,11 +101,14 @@ class World:
     """(n,)."""
     overlap: float
     """Cosine of functionality phrases from which two tools count as doing the same."""
+    inputs: Sequence[Inputs]
+    """Of each tool: those with the same count as doing the same, too."""
+    providers: Sequence[str]
 
     @classmethod
     def of(
         cls,
-        names: Sequence[str],
+        tools: Sequence[Tool],
         groups: Sequence[Group],
         functionality: Vectors,
         non_functional: Vectors,
@@ -106,7 +116,16 @@ class World:
         eps: float,
     ) -> "World":
         """`eps`: the distance of functionality phrases that grouping took for the same."""
-        return cls(names, groups, functionality, non_functional, np.array([name in unseen for name in names]), 1 - eps)
+        return cls(
+            [tool.name for tool in tools],
+            groups,
+            functionality,
+            non_functional,
+            np.array([tool.name in unseen for tool in tools]),
+            1 - eps,
+            [inputs(tool) for tool in tools],
+            [provider_key(tool.provider or tool.name) for tool in tools],
+        )
 
     @cached_property
     def row(self) -> Mapping[str, int]:
@@ -136,6 +155,8 @@ class World:
         group = self.group_of.get(row)
         if group is not None and any(self.group_of.get(other) is group for other in others):
             return True
+        if any(self.inputs[row] == self.inputs[other] for other in others):
+            return True
         return bool(others) and bool((self.functionality[list(others)] @ self.functionality[row] >= self.overlap).any())
 
 
@@ -145,19 +166,16 @@ class UserSampler:
         self._config = config
         self._seed = seed
 
-    def sample(self, setting: HistorySetting, unseen: bool, number: int) -> User:
-        """Raises Unsuitable."""
-        key = (self._seed, "user", setting.value, unseen, number)
+    def sample(self, setting: HistorySetting, unseen: bool, number: int, attempt: int = 0) -> User:
+        """What the user will ask for depends on `number` alone, what the history shows of it on `attempt` too. Raises
+        Unsuitable."""
+        user = (self._seed, "user", setting.value, unseen, number)
+        targets = self._targets(unseen, rng(*user, "targets"))
+        key = (*user, attempt)
         random = rng(*key)
-        groups = self._world.groups_of(unseen)
-        tastes = random.choices(range(1, len(self._config.tastes) + 1), self._config.tastes)[0]
-        targets: list[int] = []
         wanted: list[list[int]] = []
-        for taste in range(tastes):
-            target, shown = self._taste(random.choice(groups), targets, wanted, random, (*key, taste))
-            targets.append(target)
-            wanted.append(shown)
-        self._check_targets(targets, wanted)
+        for place, target in enumerate(targets):
+            wanted.append(self._shown(target, targets, wanted, random, (*key, place)))
         unwanted = []
         if setting is not HistorySetting.PREFERRED_ONLY:
             unwanted = [self._rivals(target, targets, wanted, random, key) for target in targets]
@@ -177,39 +195,46 @@ class UserSampler:
             tuple(entries),
         )
 
-    def _taste(
+    def _targets(self, unseen: bool, random: Random) -> list[int]:
+        """The tools asked for, one a taste."""
+        world, groups = self._world, self._world.groups_of(unseen)
+        tastes = random.choices(range(1, len(self._config.tastes) + 1), self._config.tastes)[0]
+        targets: list[int] = []
+        for _ in range(tastes):
+            target = world.row[random.choice(random.choice(groups).tools)]
+            if world.overlaps(target, targets):
+                raise Unsuitable("functional_overlap")
+            targets.append(target)
+        return targets
+
+    def _shown(
         self,
-        group: Group,
+        target: int,
         targets: Sequence[int],
         wanted: Sequence[Sequence[int]],
         random: Random,
         key: tuple[object, ...],
-    ) -> tuple[int, list[int]]:
-        """The tool that is asked for and those the history shows."""
+    ) -> list[int]:
+        """Of the tools most similar to the one asked for, those that the history shows."""
         world, before = self._world, [*targets, *(row for rows in wanted for row in rows)]
-        preferred = world.row[random.choice(group.tools)]
-        if world.overlaps(preferred, before):
-            raise Unsuitable("functional_overlap")
-        chosen = [preferred]
-        for row in world.similar(preferred, key):
-            if len(chosen) > self._config.similar:
+        similar: list[int] = []
+        for row in world.similar(target, key):
+            if len(similar) == self._config.similar:
                 break
-            if not world.overlaps(row, [*before, *chosen]):
-                chosen.append(row)
-        askable = [row for row in chosen if row in world.group_of]
-        target = random.choice(askable)
-        rest = [row for row in chosen if row != target]
+            if self._may_show(row, targets) and not world.overlaps(row, [*before, *similar]):
+                similar.append(row)
         few, many = self._config.shown
-        if len(rest) < few:
+        if len(similar) < few:
             raise Unsuitable("too_few_similar_tools")
-        return target, random.sample(rest, random.randint(few, min(many, len(rest))))
+        return random.sample(similar, random.randint(few, min(many, len(similar))))
 
-    def _check_targets(self, targets: Sequence[int], wanted: Sequence[Sequence[int]]) -> None:
-        """Nothing in the history may do what an instruction asks for: what a second taste brought might."""
-        for target in targets:
-            others = [each for each in targets if each != target]
-            if self._world.overlaps(target, [*others, *(row for rows in wanted for row in rows)]):
-                raise Unsuitable("functional_overlap")
+    def _may_show(self, row: int, targets: Sequence[int]) -> bool:
+        """Whether the tool's provider tells nothing of who is meant."""
+        if self._config.own_provider:
+            return True
+        world = self._world
+        named = {world.providers[world.row[name]] for target in targets for name in world.group_of[target].tools}
+        return world.providers[row] not in named
 
     def _rivals(
         self,
@@ -228,7 +253,7 @@ class UserSampler:
         for row in world.similar(rival, (*key, "rival")):
             if len(found) == self._config.similar:
                 break
-            if row not in taken and not world.overlaps(row, targets):
+            if row not in taken and self._may_show(row, targets) and not world.overlaps(row, targets):
                 found.append(row)
         few, many = self._config.rivals_shown
         if len(found) < few:
@@ -274,7 +299,8 @@ class UserSampler:
             return changed
         pool = np.flatnonzero(self._world.unseen == unseen)
         row = int(random.choice(pool.tolist()))
-        if self._world.overlaps(row, targets) or any(entry.tool == self._world.names[row] for entry in entries):
+        known = any(entry.tool == self._world.names[row] for entry in entries)
+        if known or self._world.overlaps(row, targets) or not self._may_show(row, targets):
             return None
         changed.insert(random.randint(0, len(changed)), Entry(self._world.names[row], True, slip=True))
         return changed
@@ -283,7 +309,7 @@ class UserSampler:
         """By how much of weighted mean cosine the worst-off target leads its group."""
         world = self._world
         shown = world.non_functional[[world.row[entry.tool] for entry in entries]].astype(np.float64)
-        weights = entry_weights(setting, entries)
+        weights = history_weights(setting, [entry.wanted for entry in entries])
         # Rounded: sums of products with such weights are no longer exact.
         margins = []
         for target in targets:
@@ -295,11 +321,11 @@ class UserSampler:
         return min(margins)
 
 
-def entry_weights(setting: HistorySetting, entries: Sequence[Entry]) -> NDArray[np.float64]:
-    """(n,): what each entry says of the user, by rating or time."""
-    count = len(entries)
+def history_weights(setting: HistorySetting, wanted: Sequence[bool]) -> NDArray[np.float64]:
+    """(n,): what each entry of a history, oldest first, says of the user: by rating, or by time."""
+    count = len(wanted)
     if setting is HistorySetting.RATING_INTEGRATED:
-        return np.array([1.0 if entry.wanted else -1.0 for entry in entries])
+        return np.array([1.0 if each else -1.0 for each in wanted])
     if setting is HistorySetting.CHRONOLOGICAL:
         return np.array(np.exp2(-np.arange(count - 1, -1, -1) / max(1.0, count * HALF_LIFE)))
     return np.ones(count)
@@ -323,11 +349,8 @@ def prefer(
     for (setting, unseen), goal in goals.items():
         have = number = 0
         while have < goal and number < _TRIES * goal:
-            try:
-                user = sampler.sample(setting, unseen, number)
-            except Unsuitable as reason:
-                discarded[str(reason)] += 1
-            else:
+            user = _tried(sampler, setting, unseen, number, discarded)
+            if user is not None:
                 users.append(user)
                 have += len(user.targets)
                 progress.advance(len(user.targets))
@@ -340,6 +363,17 @@ def prefer(
         "with_slip": sum(any(entry.slip for entry in user.entries) for user in users),
         "discarded": dict(sorted(discarded.items())),
     }
+
+
+def _tried(
+    sampler: UserSampler, setting: HistorySetting, unseen: bool, number: int, discarded: Counter[str]
+) -> User | None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            return sampler.sample(setting, unseen, number, attempt)
+        except Unsuitable as reason:
+            discarded[str(reason)] += 1
+    return None
 
 
 def read_users(path: Path) -> list[User]:

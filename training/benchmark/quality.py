@@ -39,7 +39,7 @@ def measure_quality(
     oracle = Oracle.of_truth(truth) if truth else Oracle.of_vectors(non_functional)
     progress.start("Measuring", 1)
     report = {
-        "systems": systems_table(scenes, shared, oracle),
+        "systems": systems_table(scenes, shared, oracle, dataset.of(Part.TRAIN)),
         "oracle_knows": "the true attributes" if truth else "the understood non-functional phrases",
         "text": _text(dataset),
         "leaks": _leaks(dataset, groups, functionality),

@@ -6,7 +6,7 @@ The oracle knows what the documents mean (for our own catalogue the true attribu
 them), which tools share the answer's functionality, and nothing of the user that the history does not show.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from app.domain import HistorySetting, Interaction, Json, Rating, Tool
 from app.retrieval.functionality import functional_fit
 from app.retrieval.intents import intents
-from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature
+from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature, provider_key
 from app.retrieval.retriever import CatalogueSnapshot, Retrieved
-from training.benchmark.preferences import HALF_LIFE
+from training.benchmark.preferences import history_weights
 from training.benchmark.records import Instance
 from training.benchmark.truth import Truth
 from training.embedding import Vectors, embed
@@ -97,9 +97,10 @@ class Scenes:
 class Systems:
     """What chooses a candidate without a language model."""
 
-    def __init__(self, scenes: Scenes, ranker: PreferenceRanker | None = None) -> None:
+    def __init__(self, scenes: Scenes, ranker: PreferenceRanker | None = None, train: Sequence[Instance] = ()) -> None:
         self._signatures = scenes.signatures
         self._ranker = ranker or PreferenceRanker()
+        self._right_before = Counter(instance.answer.tool_name for instance in train)
 
     def retrieval(self, scene: Scene) -> str:
         return scene.found[0].tool.name
@@ -119,6 +120,19 @@ class Systems:
         )
         rated = zip(scene.found, scene.attributes @ mean, strict=True)
         return max((float(near), item.tool.name) for item, near in rated if item.tool.name in scene.group)[1]
+
+    def popular_in_group(self, scene: Scene) -> str:
+        """No history, but told which candidates can do the job, and how often each was right in training."""
+        return max(sorted(scene.group), key=lambda name: self._right_before[name])
+
+    def provider_in_group(self, scene: Scene) -> str:
+        """Told which candidates can do the job: one whose provider the history shows, with the best ratings."""
+        signs: Counter[str] = Counter()
+        for item in scene.instance.history:
+            provider = provider_key(self._signatures[item.tool_call.tool_name].provider)
+            signs[provider] += -1 if item.rating is Rating.DISLIKED else 1
+        in_group = [item.tool for item in scene.found if item.tool.name in scene.group]
+        return max(in_group, key=lambda tool: signs[provider_key(tool.provider)]).name
 
     def ranker(self, scene: Scene) -> str:
         return self._ranked(scene, self.profile(scene.instance.setting, scene.instance.history))
@@ -160,21 +174,12 @@ class Oracle:
     def choose(self, scene: Scene) -> str:
         """Empty where two are equally near: that is no answer."""
         history = scene.instance.history
-        weights = _weights(scene.instance.setting, history)
+        weights = history_weights(scene.instance.setting, [item.rating is not Rating.DISLIKED for item in history])
         shown = np.stack([self._meaning[item.tool_call.tool_name] for item in history])
         near = {name: round(float(weights @ (shown @ self._meaning[name])), 9) for name in sorted(scene.group)}
         best = max(near.values())
         leading = [name for name, value in near.items() if value == best]
         return leading[0] if len(leading) == 1 else ""
-
-
-def _weights(setting: HistorySetting, history: Sequence[Interaction]) -> NDArray[np.float64]:
-    count = len(history)
-    if setting is HistorySetting.RATING_INTEGRATED:
-        return np.array([-1.0 if item.rating is Rating.DISLIKED else 1.0 for item in history])
-    if setting is HistorySetting.CHRONOLOGICAL:
-        return np.array(np.exp2(-np.arange(count - 1, -1, -1) / max(1.0, count * HALF_LIFE)))
-    return np.ones(count)
 
 
 def accuracy(chooser: Chooser, scenes: Iterable[Scene]) -> dict[str, Json]:
@@ -210,13 +215,17 @@ def _chance(scenes: Sequence[Scene]) -> dict[str, Json]:
     return result
 
 
-def systems_table(scenes: Sequence[Scene], shared: Scenes, oracle: Oracle) -> dict[str, Json]:
+def systems_table(
+    scenes: Sequence[Scene], shared: Scenes, oracle: Oracle, train: Sequence[Instance]
+) -> dict[str, Json]:
     """Accuracy of every system, by its name in reports."""
-    systems = Systems(shared, PreferenceRanker(RankerWeights()))
+    systems = Systems(shared, PreferenceRanker(RankerWeights()), train)
     choosers: dict[str, Chooser] = {
         "retrieval alone": systems.retrieval,
         "functional fit alone": systems.fit,
         "no history, job known": systems.retrieval_in_group,
+        "right most often in train, job known": systems.popular_in_group,
+        "provider in the history, job known": systems.provider_in_group,
         "plain similarity, job known": systems.similarity_in_group,
         "ranker, blind to ratings and time": systems.blind,
         "preference ranker": systems.ranker,

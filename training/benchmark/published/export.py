@@ -21,6 +21,7 @@ from training.benchmark.published.layout import (
 )
 from training.benchmark.published.texts import prompt
 from training.benchmark.records import Instance, Part
+from training.seeding import rng
 from training.stages import write_json
 
 _PARTS = {Kind.SFT: Part.TRAIN, Kind.DPO: Part.TRAIN, Kind.TEST: Part.TEST, Kind.UNSEEN: Part.UNSEEN}
@@ -40,7 +41,7 @@ class PublishedReport:
 def export_published(dataset: Dataset, directory: Path) -> PublishedReport:
     """Writes `user_entries_{sft,dpo,test,unseen}_{p,r,c}.json`, also where one is empty, and `dataset_info.json`.
 
-    The rejected call of a DPO entry is not sampled from a model: it is the first tool of `same_function` with the
+    The rejected call of a DPO entry is not sampled from a model: it is a tool of `same_function`, by chance, with the
     answer's parameters, as far as the tool has them. Dates and users are not in the format. Of one dataset the bytes
     are always the same. Raises SetupError for an instance that the format has no place for, and OSError.
     """
@@ -95,7 +96,8 @@ class _Writer:
     def dpo(self, instance: Instance) -> dict[str, Json] | None:
         if not instance.same_function:
             return None
-        other = self._tools[instance.same_function[0]]
+        # Not the first: they stand in the order of their names, which is nothing to learn.
+        other = self._tools[rng("rejected", instance.id).choice(instance.same_function)]
         known = {parameter.name for parameter in other.parameters}
         kept = {name: value for name, value in instance.answer.parameters.items() if name in known}
         return {

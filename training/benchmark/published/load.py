@@ -13,7 +13,7 @@ from training.benchmark.published.documents import tool_of, undocumented
 from training.benchmark.published.entries import Broken, read_entries
 from training.benchmark.published.layout import LETTERS, PROMPT_KEYS, Kind, name_parts, own_name, stem
 from training.benchmark.published.reading import Call, Unreadable, read_call, read_prompt, read_rating
-from training.benchmark.records import Instance, Part
+from training.benchmark.records import Instance, Part, call_to_json
 
 ASKED_AT = datetime(2025, 1, 1, tzinfo=UTC)
 """Of every imported instance: the format has no dates."""
@@ -44,6 +44,16 @@ class RejectedCall:
     instruction: str
     chosen: ToolCall
     rejected: ToolCall
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "file": self.file,
+            "entry": self.entry,
+            "setting": self.setting.value,
+            "instruction": self.instruction,
+            "chosen": call_to_json(self.chosen),
+            "rejected": call_to_json(self.rejected),
+        }
 
 
 @dataclass(frozen=True)

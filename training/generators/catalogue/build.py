@@ -16,7 +16,6 @@ from training.seeding import rng, shuffled_by_hash
 from training.stages import Progress, write_rows
 
 DOCUMENTS = "documents.jsonl"
-_OVERLAP = 0
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 _SIZE_WEIGHTS = (6, 9, 12, 14, 13, 11, 9, 7, 5, 4, 3, 3, 2, 2)
 _EXTRA, _LACKING, _UNSTATED, _REPEATED = 0.15, 0.1, 0.08, 0.1
@@ -59,7 +58,7 @@ def _documents(tools: int, category_count: int, outright: float, seed: int) -> I
         random = rng(seed, "category", category)
         providers = Providers(words, bundles, taken, random)
         for job, size in sizes:
-            for provider in providers.rivals(size, _OVERLAP):
+            for provider in providers.rivals(size):
                 document, truth = _tool(job, provider, outright, words, random)
                 while truth.tool_name in names:
                     document, truth = _tool(job, provider, outright, words, random)

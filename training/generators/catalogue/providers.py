@@ -38,16 +38,16 @@ class Providers:
         self._known: list[Provider] = []
         self._parts: Mapping[str, Sequence[str]] = word_lists()["brand"]
 
-    def rivals(self, count: int, overlap: int) -> list[Provider]:
-        """So many different providers, of which no two share more than `overlap` attributes."""
+    def rivals(self, count: int) -> list[Provider]:
+        """So many different providers, of which no two share an attribute."""
         chosen: list[Provider] = []
         known = [each for each in self._known if each.uses < _USES]
         self._random.shuffle(known)
         for provider in known:
-            if len(chosen) < count and self._random.random() < 0.6 and _apart(provider.attributes, chosen, overlap):
+            if len(chosen) < count and self._random.random() < 0.6 and _apart(provider.attributes, chosen):
                 chosen.append(provider)
         while len(chosen) < count:
-            attributes = self._apart_from(chosen, overlap)
+            attributes = self._apart_from(chosen)
             provider = Provider(self._name([self._lexicon.attributes[key] for key in attributes]), attributes)
             self._known.append(provider)
             chosen.append(provider)
@@ -55,11 +55,11 @@ class Providers:
             provider.uses += 1
         return chosen
 
-    def _apart_from(self, others: Sequence[Provider], overlap: int) -> tuple[str, ...]:
-        """Attributes of a provider that shares no more than `overlap` with any of the others."""
+    def _apart_from(self, others: Sequence[Provider]) -> tuple[str, ...]:
+        """Attributes of a provider that shares none with any of the others."""
         for _ in range(_TRIES):
             attributes = self._attributes()
-            if _apart(attributes, others, overlap):
+            if _apart(attributes, others):
                 return attributes
         # No archetype has enough left that none of the others has: whatever is left, of different facets if it can be.
         taken = {key for other in others for key in other.attributes}
@@ -106,12 +106,12 @@ class Providers:
         return (start + end).capitalize()
 
 
-def _apart(attributes: Sequence[str], others: Sequence[Provider], overlap: int) -> bool:
-    return all(len(set(attributes) & set(other.attributes)) <= overlap for other in others)
+def _apart(attributes: Sequence[str], others: Sequence[Provider]) -> bool:
+    return all(set(attributes).isdisjoint(other.attributes) for other in others)
 
 
 def archetypes(lexicon: Lexicon, random: Random) -> list[list[str]]:
-    """Bundles of attributes that tend to go together, each of five different facets."""
+    """Bundles of attributes that tend to go together, each of another facet."""
     facets = list(lexicon.facets.values())
     return [
         [random.choice(facet).key for facet in random.sample(facets, min(_BUNDLE, len(facets)))]
