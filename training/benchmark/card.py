@@ -128,8 +128,8 @@ def _origin(facts: Mapping[str, Json]) -> str:
     revision = f", git revision `{facts['revision']}`" if facts.get("revision") else ""
     return (
         f"Config `{facts['config']}`, seed {facts['seed']}, texts by `{facts['writer']}`{revision}. The catalogue has "
-        f"{facts['tools']:,} tools in {facts['categories']:,} categories. Where templates write, config, seed "
-        "and revision give the same files again."
+        f"{facts['tools']:,} tools in {facts['categories']:,} categories. Where templates write, the same config "
+        "and code give the same instances again."
     )
 
 

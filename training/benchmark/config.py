@@ -75,6 +75,8 @@ class PreferenceConfig(_Section):
     """How likely a user has one, two, ... tastes; each gives one instruction."""
     shown: tuple[int, int] = (4, 5)
     """The fewest and the most tools of a taste that the history shows."""
+    rivals_shown: tuple[int, int] = (2, 4)
+    """The same of tools like a rival of the tool asked for."""
     own_provider: bool = False
     """Whether a history may show other tools of a provider that the group asked about has too. Where documents say
     little but who offers the tool, the provider is what a taste is about."""
@@ -82,8 +84,6 @@ class PreferenceConfig(_Section):
     """By how much of cosine the wanted tool must lead its group by the understood attributes (see preferences.py)."""
     slips: float = Field(default=0.15, ge=0, le=1)
     """Share of the histories with an entry that goes against the taste."""
-    rivals_shown: tuple[int, int] = (2, 4)
-    """The same of tools like a rival of the tool asked for."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

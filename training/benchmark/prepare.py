@@ -63,7 +63,7 @@ def prepare(source: Path, config: PrepareConfig, directory: Path, progress: Prog
             dropped.append(Dropped(location, found.name, *fault))
     if len(kept) < 2:
         raise SetupError(f"{source} holds {len(kept)} usable tools of {documents} documents; a benchmark needs groups.")
-    # By name: whatever order the files came in, the same tools give the same benchmark.
+    # By name: the order of the files decides no more than which of two that repeat each other stays.
     kept.sort(key=lambda tool: tool.name)
     write_rows(directory / TOOLS, map(tool_to_json, kept))
     write_rows(directory / DROPPED, (vars(each) for each in dropped))
