@@ -22,7 +22,8 @@ import pytest
 import yaml
 
 from app.calling.validation import invalid_parameters
-from app.domain import HistorySetting, Json
+from app.catalogue.parse import parse
+from app.domain import HistorySetting, Json, Tool
 from app.errors import SetupError
 from tests.catalogue import TOOLS, document
 from tests.fake_openai import FakeOpenAI, proper, saying
@@ -30,12 +31,16 @@ from training.benchmark.build import Built, build
 from training.benchmark.config import BenchmarkConfig, load_config
 from training.benchmark.dataset import Dataset, read_dataset, read_rows, tool_names
 from training.benchmark.group import read_groups
+from training.benchmark.interface import inputs
 from training.benchmark.parquet import read_parquet
 from training.benchmark.preferences import SETTINGS, read_users
 from training.benchmark.records import Instance, Part
+from training.benchmark.understand import UNDERSTOOD
+from training.benchmark.vectors import load_vectors
 from training.cli import main
+from training.generators.catalogue.build import DOCUMENTS
 from training.generators.openai.costs import BudgetSpent
-from training.stages import MANIFEST, NO_PROGRESS
+from training.stages import LOCK, MANIFEST, NO_PROGRESS, only_here
 
 ROOT = Path(__file__).parents[2]
 CONFIG: dict[str, Json] = {
@@ -44,6 +49,7 @@ CONFIG: dict[str, Json] = {
     "catalogue": {"tools": 80, "categories": 2, "flawed": 10},
     "instances": {"train": 30, "test": 15, "unseen": 6},
     "group": {"unseen": 0.35},
+    "preferences": {"margin": 0.02, "shown": [2, 5]},
 }
 WANTED = {Part.TRAIN: 10, Part.TEST: 5, Part.UNSEEN: 2}
 """Instances in each setting."""
@@ -82,6 +88,11 @@ def hashes(directory: Path, without: str = "/") -> dict[str, str]:
 
 def kept(built: Built) -> set[str]:
     return {stage.name for stage in built.stages.values() if stage.kept}
+
+
+def read_tools(built: Built) -> list[Tool]:
+    parsed = parse(None, list(read_rows(built.stages["catalogue"].path(DOCUMENTS))))
+    return [tool for _, tool in parsed.tools]
 
 
 class Command:
@@ -188,7 +199,7 @@ def run_killed(command: Command) -> Command:
     assert (status, output) == (1, "")
     assert re.search(r"catalogue\.partial cannot be read or written: .*make room .*run the same command again", errors)
     assert "Traceback" not in errors
-    assert list(command.out.iterdir()) == []
+    assert [path.name for path in command.out.iterdir()] == [LOCK]
     for stage in KILLED_AT:
         command.start()
         command.at(stage)
@@ -276,7 +287,7 @@ def test_another_seed_builds_another_benchmark(interrupted: Interrupted, undistu
     other = hashes(interrupted[0].out)
     assert set(other) == set(undisturbed)
     the_same = {name for name in other if other[name] == undisturbed[name] and not name.endswith("rejected.jsonl")}
-    assert the_same == set()
+    assert the_same == {LOCK}
 
 
 def test_a_second_run_keeps_every_stage(copied: Path, undisturbed: Mapping[str, str]) -> None:
@@ -309,6 +320,37 @@ def test_a_damaged_stage_is_made_anew_alone(copied: Path, undisturbed: Mapping[s
     again = build(config_of(), copied, NO_PROGRESS)
     assert set(again.stages) - kept(again) == {"histories", "dataset"}
     assert hashes(copied) == undisturbed
+
+
+def test_of_two_builds_in_one_folder_the_second_is_refused(tmp_path: Path) -> None:
+    first, second = Command(tmp_path), Command(tmp_path)
+    first.start()
+    try:
+        first.at("catalogue")
+        # It stands still in the midst of its work, so the second cannot come too late.
+        first.signal(signal.SIGSTOP)
+        before = hashes(first.out)
+        status, output, errors = second.run()
+        assert (status, output.strip()) == (1, "")
+        said = f"Another process is building in {second.out}: wait for it, or choose another --out."
+        assert said in " ".join(errors.split())
+        assert "Traceback" not in errors
+        with pytest.raises(SetupError, match="Another process is building in"):
+            build(config_of(), first.out, NO_PROGRESS)
+        assert hashes(first.out) == before
+    finally:
+        first.signal(signal.SIGKILL)
+        first.ended()
+    # Whoever was killed holds nothing.
+    with only_here(first.out):
+        pass
+
+
+def test_builds_in_two_folders_do_not_hinder_each_other(copied: Path, tmp_path: Path) -> None:
+    with only_here(tmp_path / "other"):
+        again = build(config_of(), copied, NO_PROGRESS)
+        # Nor is the folder held when the build has ended.
+        assert kept(build(config_of(), copied, NO_PROGRESS)) == kept(again) == set(again.stages)
 
 
 def test_a_changed_document_builds_what_a_first_run_would(tmp_path: Path) -> None:
@@ -381,6 +423,34 @@ def test_unseen_tools_never_occur_in_training(built: Built, dataset: Dataset) ->
     assert unseen.isdisjoint(named(Part.TRAIN) | named(Part.TEST))
 
 
+def test_no_category_and_inputs_are_both_seen_and_unseen(built: Built) -> None:
+    tools = {tool.name: tool for tool in read_tools(built)}
+    rows = list(read_rows(built.stages["group"].path("clusters.jsonl")))
+    sides = {side: {inputs(tools[row["tool_name"]]) for row in rows if row["unseen"] is side} for side in (True, False)}
+    assert sides[True]
+    assert sides[True].isdisjoint(sides[False])
+
+
+def test_no_history_shows_a_provider_of_the_job(built: Built, dataset: Dataset) -> None:
+    group_of = {name: each for each in read_groups(built.stages["group"].path("groups.jsonl")) for name in each.tools}
+    tools = {tool.name: tool for tool in read_tools(built)}
+    for each in dataset.instances:
+        shown = {tools[item.tool_call.tool_name].provider for item in each.history}
+        assert shown.isdisjoint(tools[name].provider for name in group_of[each.answer.tool_name].tools)
+
+
+def test_no_candidate_beside_the_group_says_nearly_the_same_as_the_right_tool(built: Built, dataset: Dataset) -> None:
+    names = [row["tool_name"] for row in read_rows(built.stages["understand"].path(UNDERSTOOD))]
+    vectors = load_vectors(built.stages["vectors"].path("functionality.npy"))
+    of, looked_at = dict(zip(names, vectors, strict=True)), 0
+    for each in dataset.instances:
+        right = of[each.answer.tool_name]
+        others = set(each.candidates) - {each.answer.tool_name, *each.same_function}
+        looked_at += len(others)
+        assert all(float(of[name] @ right) < 0.85 for name in others)
+    assert looked_at > 100
+
+
 def test_every_call_is_valid(dataset: Dataset) -> None:
     for each in dataset.instances:
         for call in (each.answer, *(item.tool_call for item in each.history)):
@@ -422,7 +492,7 @@ def test_every_stage_has_a_manifest_with_its_outputs(built: Built, out: Path) ->
         files = hashes(out / name)
         del files[MANIFEST]
         assert stage.manifest["outputs"] == files
-    assert {path.name for path in out.iterdir()} == set(built.stages)
+    assert {path.name for path in out.iterdir()} == {*built.stages, LOCK}
 
 
 # ---------------------------------------------------------------- what is told
@@ -503,7 +573,9 @@ def test_real_documents_become_a_benchmark_and_broken_ones_are_named(shared: Pat
     (source / "one.jsonl").write_text("\n".join([*lines[:70], lines[70][:-40], *lines[70:100]]), "utf-8")
     (source / "two.jsonl").write_text("\n".join([*lines[100:], json.dumps(nameless)]), "utf-8")
     instances = {"train": 60, "test": 30, "unseen": 6}
-    built = build(from_documents(source, group={"unseen": 0.2}, instances=instances), tmp_path / "out", NO_PROGRESS)
+    preferences = {"own_provider": True, "shown": [2, 5], "margin": 0.05}
+    config = from_documents(source, group={"unseen": 0.2}, instances=instances, preferences=preferences)
+    built = build(config, tmp_path / "out", NO_PROGRESS)
 
     dropped = {row["location"]: row for row in read_rows(built.stages["prepare"].path("dropped.jsonl"))}
     assert dropped["one.jsonl:71"]["reason"] == "unreadable"
@@ -643,7 +715,7 @@ def test_a_file_without_usable_tools_is_told(told: Told, tmp_path: Path, lines: 
     path.write_text(lines)
     usable = int("Quietcloud" in lines)
     assert f"{path} holds {usable} usable tools of {documents} documents" in told("name: a", "--tools", path)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [LOCK]
 
 
 def test_a_catalogue_without_a_group_is_told_every_time(told: Told, tmp_path: Path) -> None:
@@ -657,7 +729,11 @@ def test_a_catalogue_without_a_group_is_told_every_time(told: Told, tmp_path: Pa
 def test_a_catalogue_without_an_instance_is_told_every_time(told: Told, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "tools.jsonl", TOOLS)
     for _ in range(2):
-        errors = told("name: a\ninstances: {train: 6, test: 3, unseen: 0}\npreferences: {margin: 3}", "--tools", path)
+        errors = told(
+            "name: a\ninstances: {train: 6, test: 3, unseen: 0}\npreferences: {margin: 3, shown: [2, 5]}",
+            "--tools",
+            path,
+        )
         assert "No instance came out: {'functional_overlap'" in errors or "No instance came out: {'not_well" in errors
         assert "preferences.margin" in errors
 
@@ -807,17 +883,58 @@ def test_a_spent_budget_is_raised_as_itself(by_model: BenchmarkConfig, tmp_path:
 
 
 def test_a_server_that_is_not_there_is_told(by_model: BenchmarkConfig, tmp_path: Path) -> None:
-    endpoint = by_model.writer.openai.model_copy(update={"base_url": "http://127.0.0.1:9/v1", "retries": 0})
-    config = by_model.model_copy(update={"writer": by_model.writer.model_copy(update={"openai": endpoint})})
+    config = with_endpoint(by_model, base_url="http://127.0.0.1:9/v1", retries=0)
     with pytest.raises(SetupError, match=r"127\.0\.0\.1:9.*run the same command again"):
         build(config, tmp_path / "out", NO_PROGRESS)
 
 
+def with_endpoint(config: BenchmarkConfig, **changes: Json) -> BenchmarkConfig:
+    endpoint = config.writer.openai.model_copy(update=changes)
+    return config.model_copy(update={"writer": config.writer.model_copy(update={"openai": endpoint})})
+
+
+WRITTEN = {"understand", "histories", "instructions"}
+
+
 def test_another_model_is_another_text(server: FakeOpenAI, by_model: BenchmarkConfig, tmp_path: Path) -> None:
     build(by_model, tmp_path / "out", NO_PROGRESS)
-    endpoint = by_model.writer.openai.model_copy(update={"model": "other"})
-    config = by_model.model_copy(update={"writer": by_model.writer.model_copy(update={"openai": endpoint})})
     server.received.clear()
-    again = build(config, tmp_path / "out", NO_PROGRESS)
-    assert kept(again).isdisjoint({"understand", "histories", "instructions"})
+    again = build(with_endpoint(by_model, model="other"), tmp_path / "out", NO_PROGRESS)
+    assert kept(again).isdisjoint(WRITTEN)
     assert {each.document["model"] for each in server.received} == {"other"}
+
+
+def test_what_decides_the_text_has_it_written_anew(
+    server: FakeOpenAI, by_model: BenchmarkConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = build(by_model, out, NO_PROGRESS)
+    asked, before = len(server.received), stages_only(out)
+
+    # How fast and for how much is another matter.
+    slower = with_endpoint(by_model, concurrency=2, retries=1, timeout=30.0, input_price=1.0, output_price=2.0)
+    again = build(slower, out, NO_PROGRESS)
+    assert set(again.stages) - kept(again) <= {"report"}
+    assert len(server.received) == asked
+
+    # Another server: the texts are looked for anew, and found in the cache.
+    elsewhere = with_endpoint(by_model, base_url=server.base_url.replace("127.0.0.1", "localhost"))
+    again = build(elsewhere, out, NO_PROGRESS)
+    assert kept(again).isdisjoint(WRITTEN)
+    assert "prepare" in kept(again)
+    assert len(server.received) == asked
+    for stage in WRITTEN:
+        files = {name for name in before if name.startswith(f"{stage}/") and not name.endswith(MANIFEST)}
+        assert files
+        assert {name: hashes(out)[name] for name in files} == {name: before[name] for name in files}
+
+    # The server would answer these otherwise.
+    others: tuple[dict[str, Json], ...] = ({"temperature": 0.1}, {"max_tokens": 1001})
+    for number, changes in enumerate(others):
+        again = build(with_endpoint(by_model, **changes), out, NO_PROGRESS)
+        assert kept(again).isdisjoint(WRITTEN), changes
+        received = server.received[(number + 1) * asked :]
+        assert len(received) == asked, changes
+        if "temperature" in changes:
+            assert {each.document["temperature"] for each in received} == {0.1}
+    assert set(again.stages) == set(first.stages)

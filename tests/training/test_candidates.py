@@ -59,9 +59,27 @@ def vectors(count: int, seed: int = 1) -> Vectors:
 QUERY = vectors(1, seed=2)
 
 
-def chooser(tools: Sequence[Tool], seed: int = 1, shown: Collection[Tool] = (), **config: Any) -> CandidateChooser:
+def phrases(tools: Sequence[Tool], near: Collection[tuple[Tool, Tool, float]] = ()) -> Vectors:
+    """Of functionality, at right angles but for the first of each pair in `near`, which has that cosine with the
+    second."""
+    rows = {each.name: row for row, each in enumerate(tools)}
+    found: Vectors = np.eye(len(tools), dtype=np.float32)
+    for one, other, cosine in near:
+        found[rows[one.name]] *= np.sqrt(1 - cosine**2)
+        found[rows[one.name], rows[other.name]] = cosine
+    return found
+
+
+def chooser(
+    tools: Sequence[Tool],
+    seed: int = 1,
+    shown: Collection[Tool] = (),
+    near: Collection[tuple[Tool, Tool, float]] = (),
+    **config: Any,
+) -> CandidateChooser:
     snapshot = CatalogueSnapshot.build(tools, vectors(len(tools)), 1)
-    return CandidateChooser(snapshot, CandidateConfig(**config), seed, {each.name for each in shown})
+    names = {each.name for each in shown}
+    return CandidateChooser(snapshot, phrases(tools, near), CandidateConfig(**config), seed, names)
 
 
 def found_for(tools: Sequence[Tool], instruction: str = "find something") -> list[str]:
@@ -122,6 +140,36 @@ def test_no_other_tool_could_do_the_job() -> None:
         seen.update(chosen.candidates)
     assert not seen & {each.name for each in twins}
     assert seen >= {each.name for each in (*group, *elsewhere)}
+
+
+@pytest.mark.parametrize("retrieved", [0, 5])
+def test_no_other_tool_says_nearly_the_same_of_its_functionality(retrieved: int) -> None:
+    """Whatever it takes, and in whatever category it is."""
+    group, more = rivals("rain", 3), others(60)
+    alike = [tool("Elsewhere", f"Alike {number}", "find rain", f"alike{number}") for number in range(10)]
+    akin = [tool("Elsewhere", f"Akin {number}", "find rain", f"akin{number}") for number in range(3)]
+    tools = [*alike, *group, *more, *akin]
+    assert set(found_for(tools)[:5]) & {each.name for each in alike}
+    near = [(each, group[0], (0.86, 1.0)[number % 2]) for number, each in enumerate(alike)]
+    near += [(each, group[0], 0.84) for each in akin]
+    of, seen = chooser(tools, shown=more, near=near, retrieved=retrieved), set[str]()
+    for number in range(12):
+        chosen = of.choose(asked(group[0], number=number), group_of(group), QUERY)
+        assert len(chosen.candidates) == 10
+        seen.update(chosen.candidates)
+    assert not seen & {each.name for each in alike}
+    assert seen >= {each.name for each in (*group, *akin)}
+
+
+def test_only_likeness_to_the_right_tool_counts() -> None:
+    """Its rivals stay, however their functionality reads; so do those that are like one of them alone."""
+    group, more = rivals("rain", 3), others(7)
+    near = [(group[1], group[0], 0.99), (more[0], group[2], 0.99)]
+    of = chooser([*group, *more], near=near)
+    chosen = of.choose(asked(group[0]), group_of(group), QUERY)
+    assert set(chosen.candidates) == {each.name for each in (*group, *more)}
+    chosen = of.choose(asked(group[2]), group_of(group), QUERY)
+    assert set(chosen.candidates) == {each.name for each in (*group, *more[1:])}
 
 
 def test_rivals_that_were_not_drawn_do_not_come_back_by_retrieval() -> None:
@@ -246,9 +294,16 @@ def documents() -> Vectors:
     return embed([retrieval_text(each) for each in TOOLS])
 
 
-def run(directory: Path, seed: int = 1, progress: Progress = NO_PROGRESS, **config: Any) -> Mapping[str, Json]:
+def run(
+    directory: Path,
+    seed: int = 1,
+    progress: Progress = NO_PROGRESS,
+    near: Collection[tuple[Tool, Tool, float]] = (),
+    **config: Any,
+) -> Mapping[str, Json]:
+    functionality, settings = phrases(TOOLS, near), CandidateConfig(**config)
     return choose_candidates(
-        ASKED, GROUPS, TOOLS, documents(), HIDDEN, set(), CandidateConfig(**config), seed, directory, progress
+        ASKED, GROUPS, TOOLS, documents(), functionality, HIDDEN, set(), settings, seed, directory, progress
     )
 
 
@@ -286,6 +341,20 @@ def test_every_instruction_gets_ten_with_its_own_retrieved_tools(tmp_path: Path)
         assert set(nearest[:5]) <= set(rest)
 
 
+@pytest.mark.parametrize(("word", "side"), [("rain", "other"), ("poem", "hidden")])
+def test_each_tool_is_compared_by_its_own_functionality(word: str, side: str, tmp_path: Path) -> None:
+    right = {**SEEN, **UNSEEN}[word][0]
+    alike = others(3, side)
+    run(tmp_path, near=[(each, right, 0.9) for each in alike])
+    found = chosen_in(tmp_path)
+    names, with_alike = {each.name for each in alike}, set[str]()
+    for each in ASKED:
+        if names & set(found[each.user_id, each.number].candidates):
+            with_alike.add(each.answer.tool_name)
+    on_this_side = {each.answer.tool_name for each in ASKED if (each.answer.tool_name in HIDDEN) is (side == "hidden")}
+    assert with_alike == on_this_side - {right.name}
+
+
 def test_the_report_counts_rivals_and_progress_the_instructions(tmp_path: Path) -> None:
     started: list[str] = []
     report = run(tmp_path, progress=Progress(lambda what, total: started.append(f"{what}: {total}")))
@@ -305,7 +374,8 @@ def test_nothing_unseen_and_nothing_asked_are_no_errors(tmp_path: Path) -> None:
     rows = [row for row, each in enumerate(TOOLS) if each.name not in HIDDEN]
     tools = [TOOLS[row] for row in rows]
     for wanted in (ASKED[:1], []):
+        vectors_of = documents()[rows], phrases(tools)
         report = choose_candidates(
-            wanted, GROUPS, tools, documents()[rows], set(), set(), CandidateConfig(), 1, tmp_path, NO_PROGRESS
+            wanted, GROUPS, tools, *vectors_of, set(), set(), CandidateConfig(), 1, tmp_path, NO_PROGRESS
         )
         assert report["instructions"] == len(wanted) == len(chosen_in(tmp_path))

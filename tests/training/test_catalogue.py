@@ -269,15 +269,14 @@ def test_rivals_share_no_attribute_but_one_that_a_single_tool_adds(
     assert sum(each > 0 for each in shared) < 0.1 * len(shared)
 
 
-@pytest.mark.parametrize("overlap", [0, 1])
-def test_providers_of_one_functionality_share_no_more_attributes_than_allowed(overlap: int) -> None:
+def test_providers_of_one_functionality_share_no_attribute() -> None:
     bundles = archetypes(lexicon(), rng(1, "archetypes"))
     taken: set[str] = set()
     providers = Providers(lexicon(), bundles, taken, rng(1, "rivals"))
-    rounds = [providers.rivals(8, overlap) for _ in range(6)]
+    rounds = [providers.rivals(8) for _ in range(6)]
     for rivals in rounds:
         assert len({each.name for each in rivals}) == 8
-        assert all(len({*one.attributes} & {*two.attributes}) <= overlap for one, two in combinations(rivals, 2))
+        assert all({*one.attributes}.isdisjoint(two.attributes) for one, two in combinations(rivals, 2))
     uses = Counter(each.name for rivals in rounds for each in rivals)
     assert set(uses.values()) == {1, 2}
     assert {name.casefold() for name in uses} == taken
@@ -315,7 +314,10 @@ def test_fifteen_rivals_are_found_whatever_the_first_ones_are() -> None:
     random = _Limited()
     random.setstate(rng(832, "x").getstate())
     providers = Providers(lexicon(), archetypes(lexicon(), rng(832, "archetypes")), set(), random)
-    assert len(providers.rivals(15, 0)) == 15
+    found = providers.rivals(15)
+    assert len({each.name for each in found}) == 15
+    assert all({*one.attributes}.isdisjoint(two.attributes) for one, two in combinations(found, 2))
+    assert all(each.attributes for each in found)
 
 
 # ---------------------------------------------------------------- flaws, seeds and sizes

@@ -90,9 +90,26 @@ def test_a_parameter_of_one_tool_does_not_excuse_the_name_of_another() -> None:
 
 
 def test_a_name_of_shared_and_other_words_does_as_a_whole() -> None:
-    group = [tool("Weather Abc")]
-    assert leak("the weather abc for Rome", group, SHARED) == "Weather Abc"
-    assert leak("the weather in ABC Street", group, SHARED) is None
+    group = [tool("Weather Ab")]
+    assert leak("the weather ab for Rome", group, SHARED) == "Weather Ab"
+    assert leak("the weather in AB Street", group, SHARED) is None
+
+
+def test_a_word_counts_from_three_letters_on() -> None:
+    assert leak("the weather in ABC Street", [tool("Weather Abc")], SHARED) == "abc"
+    assert leak("the weather in AB Street", [tool("Weather Ab")], SHARED) is None
+
+
+def test_only_words_that_all_of_the_group_say_of_the_job_are_excused() -> None:
+    """What one alone says, such as its country, tells which one is meant."""
+    group = [tool("Norway Trains"), tool("Mirandex")]
+    one, both = ["list trains in Norway", "list trains"], ["list trains in Norway", "trains of Norway"]
+    for order in (one, one[::-1]):
+        assert leak("Which trains go in Norway?", group, order) == "norway"
+        assert leak("Which trains go?", group, order) is None
+    assert leak("Which trains go in Norway?", group, both) is None
+    assert leak("Which trains go in Norway?", group, iter(both)) is None
+    assert leak("Which trains go?", group, []) == "trains"
 
 
 @pytest.mark.parametrize("provider", ["Abc", "X-9", "天气"])

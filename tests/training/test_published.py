@@ -1,7 +1,8 @@
 """The published file format, both ways: our data, and files such as the authors publish."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,13 +12,23 @@ import pytest
 
 from app.domain import HistorySetting, Json, Rating, Tool, ToolCall
 from app.errors import SetupError
-from tests.training.published_cases import DOTS, LIKE_BRACKETS, OPENAI, PLAIN, SETTINGS, TOOLS, UNICODE, dataset
+from tests.training.published_cases import (
+    DOTS,
+    LIKE_BRACKETS,
+    OPENAI,
+    PLAIN,
+    SETTINGS,
+    TOOLS,
+    UNICODE,
+    WITHOUT_PARAMETERS,
+    dataset,
+)
 from training.benchmark.dataset import Dataset
 from training.benchmark.published import ImportReport, PublishedReport, entries, export_published, import_published
 from training.benchmark.published.documents import tool_document, tool_of
 from training.benchmark.published.layout import own_name, published_name
 from training.benchmark.published.reading import read_prompt
-from training.benchmark.records import Part
+from training.benchmark.records import Instance, Part
 
 # ---------------------------------------------------------------- there and back
 
@@ -116,6 +127,27 @@ def test_the_rejected_call_keeps_the_parameters_that_the_other_tool_has(publishe
     assert json.loads(entry["rejected"]) == {"tool_name": "<Weather>.<Sky>.<Forecast>", "parameters": {"city": "[{"}}
     assert json.loads(entry["chosen"])["tool_name"] == published_name(DOTS)
     assert "\n" not in entry["chosen"]
+
+
+def rejected_in(directory: Path, instances: Sequence[Instance]) -> dict[str, str]:
+    """By the instances' ids."""
+    directory.mkdir()
+    export_published(Dataset(TOOLS, instances), directory)
+    names = [json.loads(each["rejected"])["tool_name"] for each in read(directory / "user_entries_dpo_p.json")]
+    return dict(zip([each.id for each in instances], map(own_name, names), strict=True))
+
+
+def test_the_rejected_tool_is_any_of_those_with_the_same_function(tmp_path: Path) -> None:
+    one = dataset().of(Part.TRAIN)[1]
+    rivals = (PLAIN.name, UNICODE.name, WITHOUT_PARAMETERS.name)
+    instances = [replace(one, id=f"instance {number}", same_function=rivals) for number in range(90)]
+    found = rejected_in(tmp_path / "all", instances)
+    counts = Counter(found.values())
+    assert set(counts) == set(rivals)
+    # 30 each; a chi-square of 13.8 has a probability of a thousandth.
+    assert sum((count - 30) ** 2 / 30 for count in counts.values()) < 13.8
+    # By the instance's id alone, whatever stands before it.
+    assert rejected_in(tmp_path / "some", instances[::-7]) == {each.id: found[each.id] for each in instances[::-7]}
 
 
 def test_rejected_calls_are_kept_aside(published: Path) -> None:

@@ -373,13 +373,61 @@ def test_what_is_blind_chooses_alike_whatever_the_ratings_and_the_order() -> Non
     assert choices == {"Weather-seniors"}
 
 
+def right_in_train(*keys: str) -> list[Instance]:
+    one = benchmark().of(Part.TRAIN)[0]
+    return [replace(one, answer=ToolCall(tools()[key].name, {})) for key in keys]
+
+
+def test_the_popular_one_is_of_the_job_s_tools_the_one_most_often_right_in_train() -> None:
+    train = right_in_train("Food-kids", "Food-kids", "Food-kids", "Weather-kids", "Weather-experts", "Weather-experts")
+    scene = scene_of(PREFERRED_ONLY, KIDS, FOUND, WEATHER)
+    assert Systems(shared(), train=train).popular_in_group(scene) == tools()["Weather-experts"].name
+    assert Systems(shared(), train=train[:4]).popular_in_group(scene) == tools()["Weather-kids"].name
+    # Histories and relevance are nothing to it, and where train tells nothing it still chooses one that does the job.
+    assert Systems(shared()).popular_in_group(scene) in scene.group
+
+
+def with_providers(scene: Scene, **providers: str) -> tuple[Systems, Scene]:
+    """By what stands in `job_style`; the tools' names stay."""
+    changed = {tools()[key.replace("_", "-")].name: provider for key, provider in providers.items()}
+    known = {name: replace(each, provider=changed.get(name, each.provider)) for name, each in benchmark().tools.items()}
+    found = [replace(item, tool=known[item.tool.name]) for item in scene.found]
+    return Systems(Scenes(known, documents())), replace(scene, found=found)
+
+
+def test_the_one_of_a_known_provider_is_of_the_job_and_has_the_best_ratings() -> None:
+    before = used(("Food-kids", LIKED), ("Music-kids", LIKED), ("Finance-kids", DISLIKED), ("Travel-kids", LIKED))
+    scene = scene_of(RATING_INTEGRATED, before, FOUND, WEATHER)
+
+    def by_provider(scene: Scene, **providers: str) -> str:
+        systems, changed = with_providers(scene, **providers)
+        found = systems.provider_in_group(changed)
+        return next(key for key, each in tools().items() if each.name == found)
+
+    # No provider is known: the most relevant one that does the job.
+    assert by_provider(scene) == "Weather-seniors"
+    assert by_provider(scene, Weather_kids="Acme", Food_kids="acme") == "Weather-kids"
+    assert by_provider(scene, Weather_seniors="Acme", Finance_kids="Acme") == "Weather-experts"
+    twice = {"Weather_kids": "Acme", "Food_kids": "Acme", "Music_kids": "Acme"}
+    assert by_provider(scene, **twice, Weather_experts="Bolt", Travel_kids="Bolt") == "Weather-kids"
+    # Two likes of which a dislike takes one are as good as one: the more relevant leads.
+    assert by_provider(scene, **twice, Finance_kids="Acme", Weather_experts="Bolt", Travel_kids="Bolt") == (
+        "Weather-experts"
+    )
+    # Without ratings every use counts for it.
+    unrated = scene_of(PREFERRED_ONLY, used(("Food-kids", None)), FOUND, WEATHER)
+    assert by_provider(unrated, Weather_kids="Acme", Food_kids="Acme") == "Weather-kids"
+
+
 def test_each_system_scores_what_it_can_know() -> None:
-    table = systems_table(scenes(), shared(), Oracle.of_truth(truth()))
+    table = systems_table(scenes(), shared(), Oracle.of_truth(truth()), benchmark().of(Part.TRAIN))
     assert list(table) == [
         "chance, job known",
         "retrieval alone",
         "functional fit alone",
         "no history, job known",
+        "right most often in train, job known",
+        "provider in the history, job known",
         "plain similarity, job known",
         "ranker, blind to ratings and time",
         "preference ranker",
@@ -399,6 +447,21 @@ def test_each_system_scores_what_it_can_know() -> None:
             }
         for name in ("retrieval alone", "functional fit alone", "no history, job known"):
             assert rows[name]["all"] < 60
+        # Each of a job's tools is right equally often, and histories show no provider of its job.
+        assert set(rows["right most often in train, job known"].values()) == {33.33}
+        assert rows["provider in the history, job known"] == rows["no history, job known"]
+
+
+def test_a_benchmark_that_always_asks_for_the_same_tools_is_given_away_by_train(tmp_path: Path) -> None:
+    seniors = [each for each in benchmark().instances if tools_style(each) == "seniors"]
+    systems = measured(Dataset.of_instances(benchmark().tools, seniors), tmp_path)["systems"]
+    row = systems["right most often in train, job known"]
+    assert row["test"]["all"]["accuracy"] == 100
+    assert row["unseen"]["all"]["accuracy"] == 0
+
+
+def tools_style(instance: Instance) -> str:
+    return next(key for key, each in tools().items() if each.name == instance.answer.tool_name).split("-")[1]
 
 
 # ---------------------------------------------------------------- the oracle
