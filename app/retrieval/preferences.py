@@ -22,7 +22,8 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RankerWeights:
-    """Defaults by judgement, checked on the demo data (`make bench-personalization`); to be fitted on PEToolBench."""
+    """Defaults by judgement, checked on the demo data (`make bench-personalization`); the service takes those that were
+    fitted from them on PEToolBench (`app.retrieval.ranker_weights`)."""
 
     preference: float = 0.2
     """Of a whole preference point against the relevance, whose range is 0 to 1."""
