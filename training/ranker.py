@@ -11,7 +11,6 @@ Not fitted, because the benchmark has nothing to tell of them: what became of th
 provider (the tool asked for is never in the history, nor is its provider), and use without a rating among rated use.
 """
 
-import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -243,7 +242,3 @@ def _card(report: Mapping[str, Json]) -> str:
                 cells = " | ".join(f"{row[each]['accuracy']:.1f} ± {row[each]['plus_minus']:.1f}" for each in settings)
                 lines.append(f"| {which} | {cells} |")
     return "\n".join(lines) + "\n"
-
-
-def read_report(directory: Path) -> Mapping[str, Json]:
-    return dict(json.loads((directory / WEIGHTS).read_text("utf-8")))

@@ -27,6 +27,7 @@ from app.domain import HistorySetting, Json, Tool
 from app.errors import SetupError
 from tests.catalogue import TOOLS, document
 from tests.fake_openai import FakeOpenAI, proper, saying
+from tests.training.test_embedding import OTHER_MACHINE
 from training.benchmark.build import Built, build
 from training.benchmark.config import BenchmarkConfig, load_config
 from training.benchmark.dataset import Dataset, read_dataset, read_rows, tool_names
@@ -53,14 +54,6 @@ CONFIG: dict[str, Json] = {
 }
 WANTED = {Part.TRAIN: 10, Part.TEST: 5, Part.UNSEEN: 2}
 """Instances in each setting."""
-OTHER_MACHINE = {
-    "ATEN_CPU_CAPABILITY": "default",
-    "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
-    "OMP_NUM_THREADS": "1",
-    "ONEDNN_MAX_CPU_ISA": "SSE41",
-    "OPENBLAS_CORETYPE": "Nehalem",
-    "PYTHONHASHSEED": "4242",
-}
 FEW = {"train": 12, "test": 6, "unseen": 0}
 """Instances for the tools of `tests.catalogue`."""
 

@@ -21,9 +21,14 @@ from training.benchmark.records import Instance, Part
 from training.benchmark.systems import Scene, Systems, accuracy
 from training.benchmark.understand import UNDERSTOOD
 from training.benchmark.vectors import save_vectors
-from training.ranker import CARD, FITTED, WEIGHTS, Fitted, Listed, fit, fit_built, fit_ranker, lists, read_report
+from training.ranker import CARD, FITTED, WEIGHTS, Fitted, Listed, fit, fit_built, fit_ranker, lists
 from training.seeding import rng
 from training.stages import NO_PROGRESS, Progress, Workspace, digest, write_rows
+
+
+def read_report(directory: Path) -> Mapping[str, Json]:
+    return dict(json.loads((directory / WEIGHTS).read_text("utf-8")))
+
 
 ABOUT = {"config": "by-hand", "seed": 7, "digest": "0123456789abcdef" * 4}
 

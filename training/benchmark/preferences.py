@@ -17,7 +17,7 @@ history must be nearer to the tool asked for than to any other of its group.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -217,24 +217,12 @@ class UserSampler:
     ) -> list[int]:
         """Of the tools most similar to the one asked for, those that the history shows."""
         world, before = self._world, [*targets, *(row for rows in wanted for row in rows)]
-        similar: list[int] = []
-        for row in world.similar(target, key):
-            if len(similar) == self._config.similar:
-                break
-            if self._may_show(row, targets) and not world.overlaps(row, [*before, *similar]):
-                similar.append(row)
-        few, many = self._config.shown
-        if len(similar) < few:
-            raise Unsuitable("too_few_similar_tools")
-        return random.sample(similar, random.randint(few, min(many, len(similar))))
+        telling = self._telling(targets)
 
-    def _may_show(self, row: int, targets: Sequence[int]) -> bool:
-        """Whether the tool's provider tells nothing of who is meant."""
-        if self._config.own_provider:
-            return True
-        world = self._world
-        named = {world.providers[world.row[name]] for target in targets for name in world.group_of[target].tools}
-        return world.providers[row] not in named
+        def may_show(row: int, found: Sequence[int]) -> bool:
+            return world.providers[row] not in telling and not world.overlaps(row, [*before, *found])
+
+        return self._similar(target, key, may_show, self._config.shown, random)
 
     def _rivals(
         self,
@@ -249,16 +237,40 @@ class UserSampler:
         group = [world.row[name] for name in world.group_of[target].tools]
         rival = random.choice([row for row in group if row != target])
         taken = {row for rows in wanted for row in rows}
+        telling = self._telling(targets)
+
+        def may_show(row: int, _: Sequence[int]) -> bool:
+            return row not in taken and world.providers[row] not in telling and not world.overlaps(row, targets)
+
+        return self._similar(rival, (*key, "rival"), may_show, self._config.rivals_shown, random)
+
+    def _similar(
+        self,
+        row: int,
+        key: tuple[object, ...],
+        may_show: Callable[[int, Sequence[int]], bool],
+        shown: tuple[int, int],
+        random: Random,
+    ) -> list[int]:
+        """Some of the most similar tools that may be shown, as many as `shown` allows; `may_show` is told those found
+        before. Raises Unsuitable where there are too few."""
         found: list[int] = []
-        for row in world.similar(rival, (*key, "rival")):
+        for other in self._world.similar(row, key):
             if len(found) == self._config.similar:
                 break
-            if row not in taken and self._may_show(row, targets) and not world.overlaps(row, targets):
-                found.append(row)
-        few, many = self._config.rivals_shown
+            if may_show(other, found):
+                found.append(other)
+        few, many = shown
         if len(found) < few:
             raise Unsuitable("too_few_similar_tools")
         return random.sample(found, random.randint(few, min(many, len(found))))
+
+    def _telling(self, targets: Sequence[int]) -> set[str]:
+        """Providers whose mere presence in the history would tell who is meant."""
+        if self._config.own_provider:
+            return set()
+        world = self._world
+        return {world.providers[world.row[name]] for target in targets for name in world.group_of[target].tools}
 
     def _ordered(
         self,
@@ -300,7 +312,7 @@ class UserSampler:
         pool = np.flatnonzero(self._world.unseen == unseen)
         row = int(random.choice(pool.tolist()))
         known = any(entry.tool == self._world.names[row] for entry in entries)
-        if known or self._world.overlaps(row, targets) or not self._may_show(row, targets):
+        if known or self._world.overlaps(row, targets) or self._world.providers[row] in self._telling(targets):
             return None
         changed.insert(random.randint(0, len(changed)), Entry(self._world.names[row], True, slip=True))
         return changed
