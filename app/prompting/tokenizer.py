@@ -47,6 +47,8 @@ class PromptTokenizer:
         self._bytes = _byte_ids(self._full) if tokenizer_json.has_byte_pieces(document) else frozenset()
         self._suspect = self.reserved | self._bytes
         self.template = self._template(files)
+        self.end: int | None = self._full.token_to_id(files.roles.get("eos_token", ""))
+        """The token that ends an answer; None where the model's files name none."""
 
     @classmethod
     def load(cls, model: str | Path) -> Self:

@@ -1,0 +1,122 @@
+"""Instances as a language model is asked them: the service's own candidates, hints, prompt and answer.
+
+Training, pair sampling and evaluation all go through here, so that a model sees in training what it sees in service.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from app.calling.answers import write_answer
+from app.domain import Candidate, HistorySetting, ToolCall
+from app.errors import PromptTooLong, SetupError
+from app.prompting.builder import BUDGET, PromptBuilder
+from app.prompting.formats import PromptFormat
+from app.prompting.prompt import Prompt, prompt_order
+from app.prompting.tokenizer import PromptTokenizer
+from app.retrieval.functionality import functional_fit
+from app.retrieval.hints import interaction_relevance, with_hints
+from app.retrieval.preferences import PreferenceRanker, Profile
+from training.benchmark.records import Instance
+from training.benchmark.systems import Scene, Scenes
+from training.stages import NO_PROGRESS, Progress
+
+
+@dataclass(frozen=True)
+class Question:
+    """An instance with all that the service would know of it when it asks the model."""
+
+    instance: Instance
+    ranked: tuple[Candidate, ...]
+    """The ten candidates, best first by the preference ranker, with hints."""
+    profile: Profile
+    relevance: tuple[float, ...] | None
+    """Of each of the profile's interactions to the candidates; None without history."""
+
+    @property
+    def ordered(self) -> list[Candidate]:
+        """In the order of the prompt."""
+        return prompt_order(self.ranked)
+
+
+class Questions:
+    """Turns instances into questions; holds what all of them share."""
+
+    def __init__(self, scenes: Scenes, ranker: PreferenceRanker) -> None:
+        self._scenes = scenes
+        self._ranker = ranker
+
+    def of(
+        self, instances: Sequence[Instance], progress: Progress = NO_PROGRESS, *, history: bool = True
+    ) -> list[Question]:
+        """In the order of `instances`. `history`: False asks as if the user had none (the paper's ablation)."""
+        return [self._question(scene, history) for scene in self._scenes.of(instances, progress)]
+
+    def _question(self, scene: Scene, history: bool) -> Question:
+        instance = scene.instance
+        setting = instance.setting if history else HistorySetting.NONE
+        profile = self._ranker.profile(setting, instance.history, self._scenes.signatures)
+        ranked = self._ranker.rank(functional_fit(scene.found), scene.tools, scene.attributes, profile)
+        rows = {item.tool.name: row for row, item in enumerate(scene.found)}
+        attributes = scene.attributes[[rows[candidate.tool.name] for candidate in ranked]]
+        relevance = interaction_relevance(attributes, profile)
+        return Question(
+            instance, tuple(with_hints(ranked, attributes, profile)), profile, tuple(relevance) if relevance else None
+        )
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt and an answer to it, as token ids. The loss is on the answer only."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    """With the token that ends it."""
+
+
+class Examples:
+    """Writes questions with one model's tokenizer, in one prompt format."""
+
+    def __init__(self, tokenizer: PromptTokenizer, format: PromptFormat, budget: int = BUDGET) -> None:  # noqa: A002
+        """SetupError where the model has no token that ends an answer, or the format does not fit the budget."""
+        if tokenizer.end is None:
+            raise SetupError("The model's tokenizer names no eos_token: an answer would have no end.")
+        self.builder = PromptBuilder(tokenizer, format, budget)
+        self._tokenizer = tokenizer
+        self._end = tokenizer.end
+
+    def prompt(self, question: Question) -> Prompt:
+        """Within the budget, by the builder's own rules: nothing is cut off. PromptTooLong where that cannot be."""
+        instance = question.instance
+        return self.builder.build(
+            instance.instruction,
+            question.profile.setting,
+            question.profile.interactions,
+            question.ordered,
+            relevance=question.relevance,
+            today=today_of(instance),
+        )
+
+    def answer(self, question: Question, prompt: Prompt, call: ToolCall | None = None) -> tuple[int, ...]:
+        """Of the instance's right call, or of another one of a candidate. Raises ValueError for any other tool."""
+        call = call or question.instance.answer
+        ordered = question.ordered
+        place = [candidate.tool.name for candidate in ordered].index(call.tool_name)
+        label = prompt.labels[place] if prompt.labels else ""
+        text = write_answer(ordered[place].tool, call.parameters, label, self.builder.format.answer)
+        return (*self._tokenizer.encode(text), self._end)
+
+    def all(self, questions: Sequence[Question], progress: Progress = NO_PROGRESS) -> Iterator[Example]:
+        """Of the right calls. SetupError names the instance whose prompt does not fit."""
+        progress.start("Writing prompts", len(questions))
+        for question in questions:
+            try:
+                prompt = self.prompt(question)
+            except PromptTooLong as error:
+                raise SetupError(f"Instance {question.instance.id} has no prompt: {error.detail}") from error
+            yield Example(prompt.token_ids, self.answer(question, prompt))
+            progress.advance(1)
+
+
+def today_of(instance: Instance) -> date:
+    return instance.asked_at.date()
