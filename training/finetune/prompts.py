@@ -1,6 +1,7 @@
 """The training part as token ids, kept on disk: a run that is resumed writes no prompt again."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,13 @@ def instances_of(benchmark: OpenedBenchmark, config: FinetuneConfig) -> list[Ins
     return of_settings
 
 
-def write_examples(benchmark: OpenedBenchmark, sources: Sources, config: FinetuneConfig, progress: Progress) -> Written:
-    """Reads them where they are on disk. SetupError names an instance that fits neither budget nor model."""
+def write_examples(
+    benchmark: OpenedBenchmark, sources: Sources, config: FinetuneConfig, progress: Progress, *, alone: bool = True
+) -> Written:
+    """Reads them where they are on disk. SetupError names an instance that fits neither budget nor model.
+
+    `alone`: False where another process has just written them.
+    """
     instances = instances_of(benchmark, config)
     settings: dict[str, Json] = {
         "data": benchmark.data.digest,
@@ -88,7 +94,7 @@ def write_examples(benchmark: OpenedBenchmark, sources: Sources, config: Finetun
         rows.save_to_disk(out / "rows", num_shards=1)
         return {"examples": len(rows)}
 
-    with only_here(directory):
+    with only_here(directory) if alone else nullcontext():
         stage = Workspace(directory, progress).run("examples", produce, version=_VERSION, settings=settings)
     rows = load_from_disk(stage.path("rows"))
     assert isinstance(rows, Rows)

@@ -1,0 +1,1 @@
+"""`petool-train sft`, `dpo`, `pairs`, `plan`."""

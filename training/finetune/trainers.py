@@ -1,0 +1,115 @@
+"""TRL's trainers on rows that are token ids already, with the head on the answers only."""
+
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Sampler
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from training.finetune.batches import LengthGrouped
+from training.finetune.config import FinetuneConfig
+from training.finetune.head import add_answer_head
+from training.finetune.models import uses_cpu
+
+
+class _Habits:
+    """What both have in common."""
+
+    _columns: tuple[str, ...]
+    args: Any
+    train_dataset: Any
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = list(self._columns)
+
+    def _get_train_sampler(self, _: Any = None) -> Sampler[int]:
+        # The passes of a step, over all processes, have like lengths.
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        # What comes as an argument has lost its other columns.
+        return LengthGrouped(self.train_dataset["length"], batch, self.args.seed)
+
+    def _send_telemetry(self) -> None:
+        """TRL would report to its makers."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Ours is written at the end."""
+
+
+class AnswerTrainer(_Habits, SFTTrainer):
+    """Rows of `training.finetune.prompts`, and `AnswerCollator`."""
+
+    _columns = ("prompt", "answer", "label")
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        add_answer_head(self.model.get_base_model())
+
+
+class PairTrainer(_Habits, DPOTrainer):
+    """Rows of `training.finetune.pair_rows`. The reference is a copy of the adapter as it is at the start."""
+
+    _columns = ("prompt_ids", "chosen_ids", "rejected_ids")
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        add_answer_head(self.model.get_base_model())
+
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset
+
+
+def training_arguments(config: FinetuneConfig, directory: Path, processes: int) -> SFTConfig | DPOConfig:
+    """Checkpoints, with optimiser and random states, go into the directory. Nothing is truncated."""
+    of_stage: dict[str, Any] = (
+        {"dataset_kwargs": {"skip_prepare_dataset": True}} if config.stage == "sft" else {"beta": config.beta}
+    )
+    cpu = uses_cpu(config)
+    evaluates = config.evaluation.instances > 0
+    kind = SFTConfig if config.stage == "sft" else DPOConfig
+    return kind(
+        output_dir=str(directory),
+        max_length=None,
+        learning_rate=config.lr,
+        lr_scheduler_type=config.schedule,
+        warmup_steps=config.warmup,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim="adamw_torch",
+        per_device_train_batch_size=config.device_batch,
+        per_device_eval_batch_size=config.device_batch,
+        gradient_accumulation_steps=config.accumulation(processes),
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps or -1,
+        seed=config.seed,
+        bf16=config.autocast,
+        use_cpu=cpu,
+        gradient_checkpointing=config.gradient_checkpointing and not config.fsdp,
+        fsdp=_fsdp(config),
+        fsdp_config=_fsdp_config(config),
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=config.evaluation.every if evaluates else None,
+        save_strategy="steps",
+        save_steps=config.checkpoint_every,
+        save_total_limit=2,
+        logging_steps=config.log_every,
+        logging_first_step=True,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=not cpu,
+        prediction_loss_only=True,
+        **of_stage,
+    )
+
+
+def _fsdp(config: FinetuneConfig) -> bool | None:
+    return True if config.fsdp else None
+
+
+def _fsdp_config(config: FinetuneConfig) -> dict[str, Any] | None:
+    if not config.fsdp:
+        return None
+    return {
+        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "state_dict_type": "FULL_STATE_DICT",
+        "activation_checkpointing": config.gradient_checkpointing,
+    }
