@@ -106,8 +106,8 @@ def card(manifest: Manifest, outcome: Outcome, plots: Sequence[str]) -> str:
         "",
         f"A LoRA adapter of `{manifest.base.name}` (weights SHA-256 `{manifest.base.digest[:16]}…`), trained by {what} "
         f"on the benchmark `{manifest.data.config}` (seed {manifest.data.seed}, data SHA-256 "
-        f"`{manifest.data.digest[:16]}…`), git revision `{manifest.revision[:12] or 'unknown'}`. `petool.json` says the "
-        "same for programs, with the hashes of the files.",
+        f"`{manifest.data.digest[:16]}…`), git revision `{manifest.revision[:12] or 'unknown'}`. `petool.json` says "
+        "the same for programs, with the hashes of the files.",
         "",
         f"Ask it in the prompt format `{manifest.prompt_format}` with at most {manifest.prompt_tokens:,} tokens, as it "
         "was trained; it was trained to write the answer of that format and nothing else.",

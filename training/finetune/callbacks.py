@@ -14,33 +14,34 @@ _MARK = "whole"
 _CHECKPOINT = "checkpoint-"
 
 
-class Reporting(TrainerCallback):  # type: ignore[misc]
+class Reporting(TrainerCallback):
     def __init__(self, progress: Progress, tell: Callable[[str], None]) -> None:
         self._progress = progress
         self._tell = tell
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         self._progress.start("Training", state.max_steps)
         self._progress.advance(state.global_step)
         if state.global_step:
             self._tell(f"Goes on from the checkpoint at step {state.global_step:,} of {state.max_steps:,}.")
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         self._progress.advance(1)
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002
         shown = {
             "eval_loss": "loss", "eval_mean_token_accuracy": "token accuracy", "eval_rewards/accuracies":
             "reward accuracy", "eval_rewards/margins": "reward margin",
         }  # fmt: skip
+        metrics: dict[str, float] = given["metrics"]
         parts = [f"{label} {metrics[name]:.4g}" for name, label in shown.items() if name in metrics]
         self._tell(f"Step {state.global_step:,}: held-out {', '.join(parts)}")
 
 
-class WholeCheckpoints(TrainerCallback):  # type: ignore[misc]
+class WholeCheckpoints(TrainerCallback):
     """Marks a checkpoint when all of it is on the disk: one that was cut short is not gone on from."""
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         if not state.is_world_process_zero:
             return
         directory = Path(args.output_dir) / f"{_CHECKPOINT}{state.global_step}"

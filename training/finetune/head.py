@@ -40,6 +40,7 @@ def add_answer_head(model: PreTrainedModel) -> None:
         else:
             output = of_trl(*args, fused_lm_head=True, **given)
         if token_weights is not None:
+            assert output.log_probs is not None
             output.log_probs = output.log_probs * token_weights[:, 1:]
         return output
 

@@ -23,7 +23,8 @@ def load_tokenizer(base: Path) -> PreTrainedTokenizerFast:
         raise SetupError(f"{base} has no tokenizer that transformers can load ({str(error)[:300]}).") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer  # type: ignore[no-any-return]
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    return tokenizer
 
 
 def load_model(sources: Sources, config: FinetuneConfig) -> PeftModel:
@@ -76,7 +77,7 @@ def _load_base(sources: Sources, config: FinetuneConfig) -> Any:
     given: dict[str, Any] = {}
     dtype = getattr(torch, config.dtype)
     if config.quantization == "nf4":
-        given["quantization_config"] = BitsAndBytesConfig(
+        given["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=torch.bfloat16,

@@ -45,11 +45,14 @@ class Written:
 
     def split(self, held_out: int, seed: int) -> tuple[Rows, Rows]:
         """To train on, and `held_out` for evaluation in training: by a hash of the ids, so the same in every stage."""
-        ids = self.rows["id"]
-        chosen = set(shuffled_by_hash(ids, seed, "held out")[:held_out])
+        ids = list(self.rows["id"])
+        chosen = set(self.held_out_ids(held_out, seed))
         places = range(len(ids))
         train = [place for place in places if ids[place] not in chosen]
         return self.rows.select(train), self.rows.select([place for place in places if ids[place] in chosen])
+
+    def held_out_ids(self, count: int, seed: int) -> list[str]:
+        return shuffled_by_hash(self.rows["id"], seed, "held out")[:count]
 
 
 def instances_of(benchmark: OpenedBenchmark, config: FinetuneConfig) -> list[Instance]:

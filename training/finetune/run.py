@@ -13,7 +13,7 @@ from accelerate import PartialState
 from datasets import Dataset as Rows
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PrinterCallback
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from app.domain import Json
 from app.errors import SetupError
@@ -170,7 +170,8 @@ def _trainer(
     processes = PartialState().num_processes
     callbacks: list[Any] = [WholeCheckpoints()]
     if PartialState().is_main_process:
-        callbacks += [Reporting(progress, tell), TensorBoardCallback(SummaryWriter(directory / "tensorboard"))]
+        writer = SummaryWriter(directory / "tensorboard")
+        callbacks += [Reporting(progress, tell), TensorBoardCallback(writer)]  # type: ignore[no-untyped-call]
     kind = AnswerTrainer if config.stage == "sft" else PairTrainer
     trainer = kind(
         model=load_model(sources, config),

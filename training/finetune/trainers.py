@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Sampler
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from training.finetune.batches import LengthGrouped
 from training.finetune.config import FinetuneConfig
@@ -16,6 +19,7 @@ class _Habits:
     """What both have in common."""
 
     _columns: tuple[str, ...]
+    _signature_columns: Any
     args: Any
     train_dataset: Any
 
@@ -42,7 +46,7 @@ class AnswerTrainer(_Habits, SFTTrainer):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        add_answer_head(self.model.get_base_model())
+        _with_head(self.model)
 
 
 class PairTrainer(_Habits, DPOTrainer):
@@ -52,10 +56,20 @@ class PairTrainer(_Habits, DPOTrainer):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        add_answer_head(self.model.get_base_model())
+        _with_head(self.model)
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
+
+
+_FSDP: dict[str, Any] = {
+    "fsdp": True,
+    "fsdp_config": {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"},
+}
+
+
+def _with_head(model: Any) -> None:
+    add_answer_head(model.get_base_model())
 
 
 def training_arguments(config: FinetuneConfig, directory: Path, processes: int) -> SFTConfig | DPOConfig:
@@ -83,9 +97,7 @@ def training_arguments(config: FinetuneConfig, directory: Path, processes: int) 
         seed=config.seed,
         bf16=config.autocast,
         use_cpu=cpu,
-        gradient_checkpointing=config.gradient_checkpointing and not config.fsdp,
-        fsdp=_fsdp(config),
-        fsdp_config=_fsdp_config(config),
+        gradient_checkpointing=config.gradient_checkpointing,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=config.evaluation.every if evaluates else None,
         save_strategy="steps",
@@ -98,18 +110,5 @@ def training_arguments(config: FinetuneConfig, directory: Path, processes: int) 
         dataloader_pin_memory=not cpu,
         prediction_loss_only=True,
         **of_stage,
+        **(_FSDP if config.fsdp else {}),
     )
-
-
-def _fsdp(config: FinetuneConfig) -> bool | None:
-    return True if config.fsdp else None
-
-
-def _fsdp_config(config: FinetuneConfig) -> dict[str, Any] | None:
-    if not config.fsdp:
-        return None
-    return {
-        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "state_dict_type": "FULL_STATE_DICT",
-        "activation_checkpointing": config.gradient_checkpointing,
-    }
