@@ -2,36 +2,25 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
 
 from app.domain import Json
 from app.errors import PEToolError
-from training.stages import Progress, Workspace, file_hash, told, write_rows
+from training.console import err, out, progress_bars
+from training.finetune.commands import add_finetune
+from training.stages import Workspace, file_hash, told, write_rows
 
 cli = typer.Typer(no_args_is_help=True, help="Offline: the benchmark PEToolBench, and what is trained on it.")
 benchmark = typer.Typer(no_args_is_help=True, help="The benchmark.")
 ranker = typer.Typer(no_args_is_help=True, help="The preference ranker.")
 cli.add_typer(benchmark, name="benchmark")
 cli.add_typer(ranker, name="ranker")
+add_finetune(cli)
 DEFAULT = Path("benchmarks/paper-scale")
-out = Console()
-err = Console(stderr=True)
 
 
 def main() -> None:
@@ -41,31 +30,6 @@ def main() -> None:
     except PEToolError as error:
         err.print(f"[red]{escape(error.detail)}[/]", highlight=False, soft_wrap=True)
         sys.exit(1)
-
-
-@contextmanager
-def progress_bars() -> Iterator[Progress]:
-    columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Bars(*columns, console=err) as bars:
-
-        def start(label: str, total: int | None) -> None:
-            bars.add_task(label, total=total)
-            if not err.is_terminal:
-                # In a log no bar moves.
-                err.print(label if total is None else f"{label} ({total:,})", highlight=False)
-
-        def advance(count: int) -> None:
-            bars.advance(bars.task_ids[-1], count)
-
-        try:
-            yield Progress(start, advance)
-        except KeyboardInterrupt:
-            bars.stop()
-            err.print("Stopped. Run the same command again: what was finished is kept.")
-            raise typer.Exit(130) from None
 
 
 @benchmark.command("build")
