@@ -106,4 +106,4 @@ def _bars() -> Iterator[Progress]:
 
 def _tell(text: str) -> None:
     if _is_main():
-        err.print(text, highlight=False, markup=False)
+        err.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -62,14 +62,20 @@ class PairTrainer(_Habits, DPOTrainer):
         return dataset
 
 
-_FSDP: dict[str, Any] = {
-    "fsdp": True,
-    "fsdp_config": {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"},
-}
-
-
 def _with_head(model: Any) -> None:
     add_answer_head(model.get_base_model())
+
+
+def _fsdp(config: FinetuneConfig) -> dict[str, Any]:
+    """Layer by layer; its own checkpointing of activations gathers each layer once less."""
+    return {
+        "fsdp": True,
+        "fsdp_config": {
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "state_dict_type": "FULL_STATE_DICT",
+            "activation_checkpointing": config.gradient_checkpointing,
+        },
+    }
 
 
 def training_arguments(config: FinetuneConfig, directory: Path, processes: int) -> SFTConfig | DPOConfig:
@@ -97,7 +103,7 @@ def training_arguments(config: FinetuneConfig, directory: Path, processes: int) 
         seed=config.seed,
         bf16=config.autocast,
         use_cpu=cpu,
-        gradient_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing=config.gradient_checkpointing and not config.fsdp,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=config.evaluation.every if evaluates else None,
         save_strategy="steps",
@@ -110,5 +116,5 @@ def training_arguments(config: FinetuneConfig, directory: Path, processes: int) 
         dataloader_pin_memory=not cpu,
         prediction_loss_only=True,
         **of_stage,
-        **(_FSDP if config.fsdp else {}),
+        **(_fsdp(config) if config.fsdp else {}),
     )
