@@ -28,6 +28,8 @@ _FEW = 8
 """So many interactions are encoded in a millisecond or two."""
 _CHARACTERS_A_TOKEN = 50
 """More is an unusual text: the instruction's length is then known without encoding all of it."""
+_LIKED, _DISLIKED = "abcdefghij", "klmnopqrst"
+"""Hints from 0 to 9 in `Listing.TERSE`."""
 _SELECTED = (Detail.SHORT, Detail.BRIEF, Detail.NAMES)
 """The levels at which interactions may be left out."""
 
@@ -218,7 +220,8 @@ class PromptBuilder:
             labels = self._encoder.many(self._tokenizer.labels(len(documents)))
             documents = [[label, *document] for label, document in zip(labels, documents, strict=True)]
         if self.format.hints:
-            hints = self._encoder.many([_hints(candidate, setting) for candidate in candidates])
+            terse = self.format.listing is Listing.TERSE
+            hints = self._encoder.many([_hints(candidate, setting, terse) for candidate in candidates])
             documents = [[*document, hint] for document, hint in zip(documents, hints, strict=True)]
         return documents
 
@@ -267,10 +270,14 @@ def _check_applied(setting: HistorySetting) -> None:
         raise ValueError("`auto` has to be decided before a prompt is built")
 
 
-def _hints(candidate: Candidate, setting: HistorySetting) -> str:
+def _hints(candidate: Candidate, setting: HistorySetting, terse: bool) -> str:
     hints = candidate.hints
     if hints is None:
         raise ValueError(f"the prompt's format needs hints, and candidate {candidate.tool.name!r} has none")
+    if terse:
+        # Of another kind each, so that what a character says does not hang on its place.
+        personal = f" {_LIKED[hints.liked]} {_DISLIKED[hints.disliked]}" if setting is not HistorySetting.NONE else ""
+        return f" {hints.fit}{personal}\n"
     if setting is HistorySetting.NONE:
         return f" fit {hints.fit}\n"
     return f" fit {hints.fit}, liked {hints.liked}, disliked {hints.disliked}\n"

@@ -21,6 +21,8 @@ _MEMORY = 64 * 1024 * 1024
 _RESPONSE_CHARACTERS = 2_000
 _TYPES, _TYPE_CHARACTERS = 7, 20
 """JSON Schema has seven types; longer is none of them."""
+_TERSE_CHARACTERS = 90
+"""Of a description in `Listing.TERSE`."""
 _NOTES = frozenset({"title", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment", "$schema"})
 """Keywords that say nothing of a value which its name and description do not."""
 
@@ -114,7 +116,8 @@ class DocumentWriter:
         limits = _LIMITS[detail]
         if self._format.listing is Listing.ARRAY:
             return json_text(_published(tool, limits))
-        return f" {json_text(_flat(tool, limits))}" + ("" if self._format.hints else "\n")
+        flat = _terse(tool, limits) if self._format.listing is Listing.TERSE else _flat(tool, limits)
+        return f" {json_text(flat)}" + ("" if self._format.hints else "\n")
 
 
 def _tool_size(tool: Tool) -> int:
@@ -150,6 +153,27 @@ def _flat(tool: Tool, limits: _Limits) -> dict[str, Json]:
     if limits.response and tool.response_schema is not None:
         document["response"] = _response(tool.response_schema)
     return document
+
+
+def _terse(tool: Tool, limits: _Limits) -> dict[str, Json]:
+    """Of each parameter `type`, or `type; description`."""
+    document: dict[str, Json] = {"tool_name": alias(tool.name)}
+    for key, required in (("required", True), ("optional", False)):
+        of = limits.required if required else limits.optional
+        written = {alias(each.name): _typed(each, of) for each in _parameters(tool, required)}
+        if written:
+            document[key] = written
+    return document
+
+
+def _typed(parameter: Parameter, limits: _ParameterLimits) -> str:
+    kind = _type(parameter.schema)
+    written = kind if isinstance(kind, str) else "|".join(kind)
+    description = _description(parameter.description, min(limits.description, _TERSE_CHARACTERS))
+    members = parameter.schema.get("enum")
+    if isinstance(members, list) and limits.enum and not all(str(each) in description for each in members):
+        written += " " + "|".join(cut(one_line(str(each)), _TYPE_CHARACTERS) for each in members[: limits.enum])
+    return f"{written}; {description}" if description else written
 
 
 def _parameters(tool: Tool, required: bool) -> Iterable[Parameter]:

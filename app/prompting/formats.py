@@ -26,6 +26,9 @@ class Listing(StrEnum):
     """One JSON array of nested objects, after the published data files."""
     LINES = auto()
     """One flat JSON object a line, in few tokens."""
+    TERSE = auto()
+    """The same with no more than a small model of our own reads: of an interaction the tool and its rating, of a
+    document the parameters, hints as one character each."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ _PUBLISHED = PromptFormat(
 )
 
 
-def _ours(name: str, answer: AnswerStyle, *, hints: bool) -> PromptFormat:
+def _ours(name: str, answer: AnswerStyle, *, hints: bool, listing: Listing = Listing.LINES) -> PromptFormat:
     system, user = _CONSTANT_FIRST
     return PromptFormat(
         name=name,
@@ -72,7 +75,7 @@ def _ours(name: str, answer: AnswerStyle, *, hints: bool) -> PromptFormat:
         hints=hints,
         system=system,
         user=user,
-        listing=Listing.LINES,
+        listing=listing,
         # A quarter of a document's tokens, and neither the choice nor the parameters depend on them.
         response_schemas=False,
         dated=True,
@@ -86,6 +89,7 @@ FORMATS = {
         _ours("labelled-1", AnswerStyle.LABELLED_NAME, hints=False),
         _ours("hinted-1", AnswerStyle.LABELLED_NAME, hints=True),
         _ours("brief-1", AnswerStyle.LABEL, hints=True),
+        _ours("terse-1", AnswerStyle.LABEL, hints=True, listing=Listing.TERSE),
     )
 }
 

@@ -49,13 +49,15 @@ class InteractionWriter:
         return segment
 
     def _text(self, interaction: Interaction, step: int) -> str:
-        characters, items, depth = _LIMITS[step]
         call = interaction.tool_call
+        rating = {"rating": interaction.rating.value} if interaction.rating is not None else {}
+        if self._format.listing is Listing.TERSE:
+            return json_text(rating | {"tool_name": alias(call.tool_name)}) + "\n"
+        characters, items, depth = _LIMITS[step]
         instruction, parameters = (
             shortened(value, characters=characters, items=items, depth=depth)
             for value in (interaction.instruction, {alias(name): value for name, value in call.parameters.items()})
         )
-        rating = {"rating": interaction.rating.value} if interaction.rating is not None else {}
         asked = {"instruction": instruction}
         written: dict[str, Json] = {"tool_name": alias(call.tool_name), "parameters": parameters}
         if self._format.listing is Listing.ARRAY:

@@ -69,6 +69,14 @@ _HINTS_IMPERSONAL = (
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
+_TERSE_TASK = "Call the tool that this user wants."
+_TERSE_TASK_IMPERSONAL = "Call the tool."
+_TERSE_HISTORY = {
+    HistorySetting.PREFERRED_ONLY: "History, preferred:",
+    HistorySetting.RATING_INTEGRATED: "History, rated:",
+    HistorySetting.CHRONOLOGICAL: "History, by time:",
+}
+
 
 @dataclass(frozen=True)
 class Wording:
@@ -84,6 +92,15 @@ class Wording:
 def wording(format: PromptFormat, setting: HistorySetting) -> Wording:  # noqa: A002
     """`setting` is one that was applied: never `AUTO` (KeyError)."""
     personal = setting is not HistorySetting.NONE
+    if format.listing is Listing.TERSE:
+        return Wording(
+            task=_TERSE_TASK if personal else _TERSE_TASK_IMPERSONAL,
+            # For a model that was trained on nothing but this format: what needs no saying costs it time.
+            output="Answer in JSON.",
+            history=_TERSE_HISTORY[setting] if personal else "",
+            candidates="Candidates:",
+            instruction="Instruction:",
+        )
     output = [_output(format.answer)]
     if format.hints:
         output.append(_HINTS if personal else _HINTS_IMPERSONAL)

@@ -17,6 +17,8 @@ from tests.unit.prompting_models import tokenizer_of
 START = datetime(2026, 1, 1, 9, tzinfo=UTC)
 TODAY = date(2026, 11, 22)
 _LINE = re.compile(r"(\S) (\{.*\})(?: fit (\d)(?:, liked (\d), disliked (\d))?)?")
+_TERSE_LINE = re.compile(r"(\S) (\{.*\}) (\d)(?: ([a-j]) ([k-t]))?")
+_DIGITS = str.maketrans("abcdefghijklmnopqrst", "01234567890123456789")
 
 
 @cache
@@ -102,20 +104,21 @@ def read(prompt: Prompt, format: PromptFormat) -> Read:  # noqa: A002
     assert len(starts) <= 1
     history = [json.loads(line) for line in lines[starts[0] + 1 : first - 1]] if starts else None
     told = lines[second - 2] if lines[second - 2].startswith("Today is ") else None
-    found = [_matched(line) for line in lines[first + 1 : second - (1 if told is None else 3)]]
+    pattern = _TERSE_LINE if format.listing is Listing.TERSE else _LINE
+    found = [_matched(line, pattern) for line in lines[first + 1 : second - (1 if told is None else 3)]]
     assert len(lines) == second + 2
     return Read(
         history,
         [json.loads(match[2]) for match in found],
         [match[1] for match in found],
-        [tuple(int(digit) for digit in match.groups()[2:] if digit is not None) for match in found],
+        [tuple(int(digit.translate(_DIGITS)) for digit in match.groups()[2:] if digit is not None) for match in found],
         json.loads(lines[-1]),
         told,
     )
 
 
-def _matched(line: str) -> re.Match[str]:
-    match = _LINE.fullmatch(line)
+def _matched(line: str, pattern: re.Pattern[str]) -> re.Match[str]:
+    match = pattern.fullmatch(line)
     assert match is not None, line
     return match
 
@@ -147,4 +150,7 @@ def parameters_of(document: dict[str, Json]) -> dict[str, tuple[Json, bool]]:
             found[entry["name"]] = (entry["type"], required)
         for name, schema in document.get(flat, {}).items():
             found[name] = (schema["type"] if isinstance(schema, dict) else schema, required)
+            if isinstance(schema, str):
+                # In the terse listing the description follows the type.
+                found[name] = (schema.partition("; ")[0], required)
     return found

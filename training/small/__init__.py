@@ -1,0 +1,1 @@
+"""Our own model from nothing: tokenizer, a small Llama that calls tools impersonally, and what `make model` runs."""

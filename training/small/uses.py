@@ -1,0 +1,145 @@
+"""Uses of tools without a user: what the base model learns to call tools from.
+
+A use is an instruction and the call that answered it, whoever asked: the training part's histories and answers hold
+tens of thousands. Each time one is read it gets other candidates, and other values where they can be redrawn.
+"""
+
+import random
+import re
+import string
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from app.domain import Candidate, Hints, Json, Tool, ToolCall
+from training.benchmark.records import Instance
+
+_FEWEST, _MOST = 1, 10
+_NEAR = 0.5
+"""Share of the other candidates that are of the same category."""
+_BEST = 0.85
+"""How often the right tool's hint is the highest: hints are good, not perfect."""
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2})?\b")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+@dataclass(frozen=True)
+class Use:
+    instruction: str
+    call: ToolCall
+    day: date
+
+
+def uses_of(instances: Iterable[Instance]) -> list[Use]:
+    """Each once, in the order in which they first occur."""
+    found: dict[tuple[str, str], Use] = {}
+    for instance in instances:
+        asked = [(each.instruction, each.tool_call, each.occurred_at) for each in instance.history]
+        for instruction, call, when in [*asked, (instance.instruction, instance.answer, instance.asked_at)]:
+            found.setdefault((instruction, call.tool_name), Use(instruction, call, when.date()))
+    return list(found.values())
+
+
+class Rivals:
+    """Candidates for a use: its tool and others that do not do the same."""
+
+    def __init__(self, tools: Mapping[str, Tool]) -> None:
+        self._tools = tools
+        self._all = sorted(tools)
+        self._of_category: dict[str, list[str]] = defaultdict(list)
+        for name in self._all:
+            self._of_category[tools[name].category].append(name)
+
+    def draw(self, use: Use, chance: random.Random) -> list[Candidate]:
+        """1 to 10 in random order, the right one among them, with the hint for a prompt without history."""
+        right = self._tools[use.call.tool_name]
+        count = chance.randint(_FEWEST, _MOST) if chance.random() < 0.6 else chance.randint(_FEWEST, 4)
+        chosen = {right.name: right}
+        for _ in range(4 * count):
+            if len(chosen) == count:
+                break
+            near = chance.random() < _NEAR
+            other = self._tools[chance.choice(self._of_category[right.category] if near else self._all)]
+            if not _same_inputs(right, other):
+                chosen[other.name] = other
+        return _hinted([*chosen.values()], right, chance)
+
+
+def _same_inputs(one: Tool, other: Tool) -> bool:
+    """Two tools of a category with the same parameters may do the same."""
+    return one.category == other.category and {each.name for each in one.parameters} == {
+        each.name for each in other.parameters
+    }
+
+
+def _hinted(tools: list[Tool], right: Tool, chance: random.Random) -> list[Candidate]:
+    chance.shuffle(tools)
+    good = chance.random() < _BEST
+    best = right if good else chance.choice(tools)
+    fits = {tool.name: chance.randint(0, 8) for tool in tools}
+    if not good:
+        fits[right.name] = chance.randint(4, 9)
+    fits[best.name] = 9
+    return [Candidate(tool, 0.0, 0.0, hints=Hints(fits[tool.name], 9, 9)) for tool in tools]
+
+
+class Redrawer:
+    """Replaces values that are copied from the instruction, there and in the call."""
+
+    def __init__(self, uses: Sequence[Use]) -> None:
+        texts = {value for use in uses for value in use.call.parameters.values() if isinstance(value, str)}
+        self._texts = sorted(text for text in texts if 2 <= len(text) <= 80)
+        self._words = sorted({word for use in uses for word in _WORD.findall(use.instruction)})
+
+    def redraw(self, use: Use, tool: Tool, chance: random.Random, share: float) -> Use:
+        """Those values of the call that the instruction holds once, each with the probability `share`."""
+        instruction, parameters = use.instruction, dict(use.call.parameters)
+        fixed = {parameter.name for parameter in tool.parameters if "enum" in parameter.schema}
+        for name, value in parameters.items():
+            if name in fixed or isinstance(value, bool) or chance.random() >= share:
+                continue
+            written = value if isinstance(value, str) else str(value)
+            if not isinstance(value, str | int | float) or not _stands_once(written, instruction):
+                continue
+            if _DATE.match(written):
+                # Digits drawn for it would make no date.
+                continue
+            other = self._other(value, written, chance)
+            if other is None or str(other) in instruction:
+                continue
+            instruction = instruction.replace(written, str(other))
+            parameters[name] = other
+        return replace(use, instruction=instruction, call=ToolCall(use.call.tool_name, parameters))
+
+    def _other(self, value: Json, written: str, chance: random.Random) -> Json:
+        if not isinstance(value, str):
+            digits = "".join(chance.choice("123456789") if each.isdigit() else each for each in written)
+            return type(value)(digits) if digits.replace(".", "", 1).replace("-", "", 1).isdigit() else None
+        kind = chance.random()
+        if _is_code(written):
+            return "".join(_like(each, chance) for each in written)
+        if kind < 0.4:
+            return chance.choice(self._texts)
+        if kind < 0.8:
+            return " ".join(chance.choice(self._words) for _ in range(chance.randint(1, 5)))
+        return "".join(chance.choice(string.ascii_letters) for _ in range(chance.randint(3, 9)))
+
+
+def _stands_once(written: str, instruction: str) -> bool:
+    if len(written) < 2 and not written.isdigit():
+        return False
+    return len(re.findall(rf"(?<![\w.]){re.escape(written)}(?![\w])", instruction)) == 1 == instruction.count(written)
+
+
+def _is_code(written: str) -> bool:
+    """Identifiers, numbers, dates, addresses: what has a form that is to be kept."""
+    return any(each.isdigit() for each in written) or "/" in written or "@" in written or "." in written.strip(".")
+
+
+def _like(character: str, chance: random.Random) -> str:
+    if character.isdigit():
+        return chance.choice(string.digits)
+    if character.isascii() and character.isalpha():
+        return chance.choice(string.ascii_uppercase if character.isupper() else string.ascii_lowercase)
+    return character
