@@ -26,6 +26,8 @@ from training.seeding import shuffled_by_hash
 from training.stages import Progress, Workspace, digest, file_hash, only_here
 
 _VERSION = 1
+_ARROW = "data-00000-of-00001.arrow"
+"""The rows, in what `save_to_disk` writes."""
 _TOKENS = ListOf(Value("int32"))
 FEATURES = Features(
     {"id": Value("string"), "prompt": _TOKENS, "answer": _TOKENS, "label": Value("int32"), "length": Value("int32")}
@@ -41,7 +43,7 @@ class Written:
     rows: Rows
     """`FEATURES`, in no order that means anything."""
     digest: str
-    """Of what is in the rows."""
+    """Of what is in the rows, whichever code wrote them."""
 
     def split(self, held_out: int, seed: int) -> tuple[Rows, Rows]:
         """To train on, and `held_out` for evaluation in training: by a hash of the ids, so the same in every stage."""
@@ -101,7 +103,7 @@ def write_examples(
         stage = Workspace(directory, progress).run("examples", produce, version=_VERSION, settings=settings)
     rows = load_from_disk(stage.path("rows"))
     assert isinstance(rows, Rows)
-    return Written(rows, digest(settings))
+    return Written(rows, str(stage.manifest["outputs"][f"rows/{_ARROW}"]))
 
 
 def encoded(questions: Sequence[Question], sources: Sources, progress: Progress) -> Iterator[dict[str, Any]]:

@@ -103,7 +103,8 @@ def training_arguments(config: FinetuneConfig, directory: Path, processes: int) 
         seed=config.seed,
         bf16=config.autocast,
         use_cpu=cpu,
-        gradient_checkpointing=config.gradient_checkpointing and not config.fsdp,
+        # The name that TRL reads mirrors it.
+        activation_checkpointing=config.gradient_checkpointing and not config.fsdp,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=config.evaluation.every if evaluates else None,
         save_strategy="steps",
