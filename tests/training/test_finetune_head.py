@@ -13,7 +13,7 @@ from training.finetune.batches import IGNORED, AnswerCollator
 from training.finetune.head import add_answer_head
 
 OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"prompt": list(range(5, 45)), "answer": [8, 9, 60, 1], "label": 1},
     {"prompt": list(range(9, 20)), "answer": [50, 51, 52, 53, 54, 55, 1], "label": 0},
     {"prompt": list(range(3, 30)), "answer": [7, 1], "label": -1},
@@ -28,7 +28,9 @@ def model(*, ours: bool) -> Any:
             num_key_value_heads=2, initializer_range=0.3,
         )
     )  # fmt: skip
-    adapted = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False))
+    adapted: Any = get_peft_model(
+        base, LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    )
     add_fused_lm_head(adapted.get_base_model(), outputs=OUTPUTS)
     if ours:
         add_answer_head(adapted.get_base_model())
@@ -46,7 +48,7 @@ def test_it_gives_what_trls_head_gives() -> None:
 def test_the_loss_and_its_gradients_are_those_of_each_row_alone() -> None:
     """Without padding, and with logits everywhere: what the loss means."""
     ours, plain = model(ours=True), model(ours=False)
-    output = ours(**AnswerCollator(pad=3)(ROWS), fused_lm_head=True)
+    output: Any = ours(**AnswerCollator(pad=3)(ROWS), fused_lm_head=True)
     output.loss.backward()
     losses = []
     for row in ROWS:
@@ -54,7 +56,7 @@ def test_the_loss_and_its_gradients_are_those_of_each_row_alone() -> None:
         logits = plain(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits[0, len(row["prompt"]) - 1 : -1]
         losses.append(cross_entropy(logits, torch.tensor(row["answer"]), reduction="sum"))
     loss = torch.stack(losses).sum() / sum(len(row["answer"]) for row in ROWS)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(output.loss, loss, rtol=1e-4, atol=1e-5)
     gradients = {name: each.grad for name, each in plain.named_parameters() if each.requires_grad}
     assert gradients

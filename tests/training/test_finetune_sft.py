@@ -62,7 +62,7 @@ def test_the_adapters_config_names_the_base_as_the_run_does(tiny: Tiny) -> None:
 
 
 def test_logs_are_written_for_tensorboard(tiny: Tiny) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
     events = EventAccumulator(str(tiny.work / "work" / "runs" / "tiny-sft" / "tensorboard"))
     events.Reload()
@@ -101,13 +101,13 @@ def test_training_learns_and_the_same_config_gives_the_same_adapter(tiny: Tiny, 
 
 def test_what_reaches_the_model_is_the_whole_prompt_with_labels_on_the_answer(tiny: Tiny, tmp_path: Path) -> None:
     """Looked at behind TRL's dataset, sampler and collator, where the model is called."""
-    config = FinetuneConfig.model_validate(sft_values(tiny.base, tiny.benchmark, tmp_path, instances=6, max_steps=2))
-    config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"instances": 0})})
+    changes: dict[str, Any] = {"instances": 6, "max_steps": 2, "evaluation": {"instances": 0}}
+    config = FinetuneConfig.model_validate(sft_values(tiny.base, tiny.benchmark, tmp_path, **changes))
     sources = find_sources(config)
     rows = write_examples(open_benchmark(tiny.benchmark), sources, config, NO_PROGRESS).rows
     trainer = AnswerTrainer(
         model=load_model(sources, config),
-        args=training_arguments(config, tmp_path / "run", 1),
+        args=training_arguments(config, tmp_path / "run", 1, evaluates=False),
         train_dataset=rows,
         data_collator=AnswerCollator(pad=3),
         processing_class=load_tokenizer(tiny.base),
@@ -121,6 +121,7 @@ def test_what_reaches_the_model_is_the_whole_prompt_with_labels_on_the_answer(ti
             assert kept == list(range(kept[0], kept[-1] + 1))
             assert set(ids[kept[-1] + 1 :]) <= {3}
 
+    assert trainer.model is not None
     hook = trainer.model.register_forward_pre_hook(look, with_kwargs=True)
     trainer.train()
     hook.remove()
@@ -145,6 +146,7 @@ def test_a_checkpoint_that_was_cut_short_is_removed(tmp_path: Path) -> None:
         ({"quantization": "nf4"}, "needs a CUDA GPU"),
         ({"fsdp": True}, "accelerate launch or torchrun"),
         ({"lora": {"target_modules": ["no_such"]}}, "target_modules"),
+        ({"lora": {"target_modules": ["q_proj", "no_such"]}}, "no layers named no_such"),
         ({"benchmark": "nowhere"}, "no finished stage"),
         ({"prompt_format": "no-such"}, "hinted-1"),
     ],

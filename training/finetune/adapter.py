@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from app.domain import Json
 from app.inference.manifests import Manifest, TrainingData, file_digests, write_manifest
 from training.finetune.config import FinetuneConfig
@@ -54,6 +56,7 @@ def publish(outcome: Outcome, saved: Path, out: Path) -> Manifest:
         partial.mkdir(parents=True)
         for name in KEPT:
             shutil.copy2(saved / name, partial / name)
+        _check_whole(partial)
         _tidy_config(partial / KEPT[0], outcome.config.base)
         plots = write_plots(outcome.history, partial)
         manifest = manifest_of(outcome, partial)
@@ -87,6 +90,16 @@ def manifest_of(outcome: Outcome, directory: Path) -> Manifest:
         scores=outcome.scores,
         files=file_digests(directory),
     )
+
+
+def _check_whole(directory: Path) -> None:
+    """RuntimeError where peft saved less than it trained, which wrappers around layers can make it do quietly."""
+    values = json.loads((directory / KEPT[0]).read_text("utf-8"))
+    with safe_open(directory / KEPT[1], framework="np") as file:
+        names = list(file.keys())
+    modules = {name.split(".")[-3] for name in names}
+    if modules != set(values["target_modules"]) or any("_wrapped" in name for name in names):
+        raise RuntimeError(f"peft saved matrices of {sorted(modules)}, and trained {sorted(values['target_modules'])}.")
 
 
 def _tidy_config(path: Path, base: str) -> None:

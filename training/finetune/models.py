@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
 
 from app.errors import SetupError
@@ -38,14 +39,18 @@ def load_model(sources: Sources, config: FinetuneConfig) -> PeftModel:
     base = _load_base(sources, config)
     try:
         with quiet():
-            if sources.start is None:
-                return get_peft_model(base, lora_config(config))
-            return PeftModel.from_pretrained(base, sources.start, is_trainable=True)
+            if sources.start is not None:
+                return PeftModel.from_pretrained(base, sources.start, is_trainable=True)
+            model = get_peft_model(base, lora_config(config))
     except LOADING_ERRORS as error:
         raise SetupError(
             f"peft cannot put the adapter into {sources.base_name} ({str(error)[:300]}): lora.target_modules has to "
             "name linear layers of the model."
         ) from error
+    adapted = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    if missing := set(config.lora.target_modules) - adapted:
+        raise SetupError(f"{sources.base_name} has no layers named {', '.join(sorted(missing))}: lora.target_modules.")
+    return model
 
 
 def lora_config(config: FinetuneConfig) -> LoraConfig:

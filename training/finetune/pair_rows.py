@@ -118,7 +118,8 @@ def _rows(pairs: list[dict[str, Json]], written: Written, sources: Sources) -> R
         if length > sources.context:
             raise SetupError(f"The pair of {pair['id']} has {length} tokens, and the model takes {sources.context}.")
         rows.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected, "length": length})
-    return Rows.from_list(rows, features=_FEATURES)
+    # By columns, of which there are as many where there is no row.
+    return Rows.from_dict({name: [row[name] for row in rows] for name in _FEATURES}, features=_FEATURES)
 
 
 def _chosen(benchmark: OpenedBenchmark, config: FinetuneConfig) -> list[Instance]:

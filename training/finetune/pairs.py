@@ -78,13 +78,17 @@ def judge(text: str, question: Question, prompt: Prompt, examples: Examples) -> 
         return Verdict(INVALID, None)
     call = ToolCall(answer.tool.name, answer.parameters)
     if call.tool_name == instance.answer.tool_name:
-        same = _plain(call.parameters) == _plain(instance.answer.parameters)
+        same = same_value(dict(call.parameters), dict(instance.answer.parameters))
         return Verdict(RIGHT if same else PARAMETERS, call)
     return Verdict(PREFERENCE if call.tool_name in instance.same_function else FUNCTIONALITY, call)
 
 
+def same_value(one: Json, other: Json) -> bool:
+    """As JSON: 1 is 1.0, but true is not 1."""
+    return bool(_plain(one) == _plain(other))
+
+
 def _plain(value: Json) -> Any:
-    """With whole numbers in one form, and truth no number."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -175,7 +175,7 @@ def _trainer(
     kind = AnswerTrainer if config.stage == "sft" else PairTrainer
     trainer = kind(
         model=load_model(sources, config),
-        args=training_arguments(config, directory, processes),
+        args=training_arguments(config, directory, processes, evaluates=len(material.held_out) > 0),
         train_dataset=material.train,
         eval_dataset=material.held_out if len(material.held_out) else None,
         data_collator=material.collator,

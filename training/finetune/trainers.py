@@ -3,6 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import Sampler
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
@@ -31,6 +35,18 @@ class _Habits:
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         # What comes as an argument has lost its other columns.
         return LengthGrouped(self.train_dataset["length"], batch, self.args.seed)
+
+    def _build_accelerator_args(self, **given: Any) -> dict[str, Any]:
+        if self.args.fsdp and self.args.use_cpu:
+            # accelerate shards over GPUs only, and would quietly train a copy in each process. The kind of the
+            # processes is all that it looks at; what it then does goes by the device, which stays the CPU.
+            PartialState().distributed_type = DistributedType.MULTI_GPU
+        plugin = given.get("fsdp_plugin")
+        if plugin is not None and self.args.bf16:
+            # By itself accelerate sums gradients, and returns log-probabilities, in bfloat16.
+            plugin.mixed_precision_policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        built: dict[str, Any] = super()._build_accelerator_args(**given)  # type: ignore[misc]
+        return built
 
     def _send_telemetry(self) -> None:
         """TRL would report to its makers."""
@@ -66,25 +82,22 @@ def _with_head(model: Any) -> None:
     add_answer_head(model.get_base_model())
 
 
-def _fsdp(config: FinetuneConfig) -> dict[str, Any]:
-    """Layer by layer; its own checkpointing of activations gathers each layer once less."""
-    return {
-        "fsdp": True,
-        "fsdp_config": {
-            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-            "state_dict_type": "FULL_STATE_DICT",
-            "activation_checkpointing": config.gradient_checkpointing,
-        },
-    }
+_FSDP: dict[str, Any] = {
+    "fsdp": True,
+    "fsdp_config": {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"},
+}
+"""Layer by layer. FSDP's own checkpointing of activations, which transformers advises, renames the layers: peft then
+finds no adapter to save."""
 
 
-def training_arguments(config: FinetuneConfig, directory: Path, processes: int) -> SFTConfig | DPOConfig:
+def training_arguments(
+    config: FinetuneConfig, directory: Path, processes: int, *, evaluates: bool
+) -> SFTConfig | DPOConfig:
     """Checkpoints, with optimiser and random states, go into the directory. Nothing is truncated."""
     of_stage: dict[str, Any] = (
         {"dataset_kwargs": {"skip_prepare_dataset": True}} if config.stage == "sft" else {"beta": config.beta}
     )
     cpu = uses_cpu(config)
-    evaluates = config.evaluation.instances > 0
     kind = SFTConfig if config.stage == "sft" else DPOConfig
     return kind(
         output_dir=str(directory),
@@ -104,7 +117,7 @@ def training_arguments(config: FinetuneConfig, directory: Path, processes: int) 
         bf16=config.autocast,
         use_cpu=cpu,
         # The name that TRL reads mirrors it.
-        activation_checkpointing=config.gradient_checkpointing and not config.fsdp,
+        activation_checkpointing=config.gradient_checkpointing,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=config.evaluation.every if evaluates else None,
         save_strategy="steps",
@@ -117,5 +130,5 @@ def training_arguments(config: FinetuneConfig, directory: Path, processes: int) 
         dataloader_pin_memory=not cpu,
         prediction_loss_only=True,
         **of_stage,
-        **(_fsdp(config) if config.fsdp else {}),
+        **(_FSDP if config.fsdp else {}),
     )
