@@ -11,6 +11,7 @@ from rich.markup import escape
 from app.domain import Json
 from app.errors import PEToolError
 from training.console import err, out, progress_bars
+from training.evaluate.commands import add_evaluate
 from training.finetune.commands import add_finetune
 from training.stages import Workspace, file_hash, told, write_rows
 
@@ -20,6 +21,7 @@ ranker = typer.Typer(no_args_is_help=True, help="The preference ranker.")
 cli.add_typer(benchmark, name="benchmark")
 cli.add_typer(ranker, name="ranker")
 add_finetune(cli)
+add_evaluate(cli)
 DEFAULT = Path("benchmarks/paper-scale")
 
 

@@ -28,7 +28,10 @@ class OpenedBenchmark:
 
     def questions(self, progress: Progress = NO_PROGRESS) -> Questions:
         """With the service's shipped ranker weights, which the hints are made with."""
-        return Questions(Scenes(self.dataset.tools, self._documents(progress)), PreferenceRanker(load_weights()))
+        return questions_of(self.scenes(progress))
+
+    def scenes(self, progress: Progress = NO_PROGRESS) -> Scenes:
+        return Scenes(self.dataset.tools, self._documents(progress))
 
     def _documents(self, progress: Progress) -> Mapping[str, NDArray[np.float32]]:
         """The documents' vectors, by tool; computed where the benchmark was imported, not built."""
@@ -39,6 +42,10 @@ class OpenedBenchmark:
         tools = self.dataset.tools
         progress.start("Embedding tools", len(tools))
         return dict(zip(tools, embed([retrieval_text(each) for each in tools.values()], progress.advance), strict=True))
+
+
+def questions_of(scenes: Scenes) -> Questions:
+    return Questions(scenes, PreferenceRanker(load_weights()))
 
 
 def open_benchmark(directory: Path) -> OpenedBenchmark:

@@ -1,0 +1,1 @@
+"""Any system on the benchmark by one command: answers, metrics, significance, report."""

@@ -1,0 +1,149 @@
+"""`petool-train evaluate`, `compare`, `report`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from app.domain import HistorySetting
+from app.errors import SetupError
+from training.console import out, progress_bars
+
+if TYPE_CHECKING:
+    from training.benchmark.records import Part as Parts
+    from training.evaluate.evaluate import Evaluated
+    from training.evaluate.statistics import Share
+
+Benchmark = Annotated[Path, typer.Option("--benchmark", help="The folder of a benchmark that was built.")]
+Part = Annotated[str, typer.Option(help="test, unseen or train.")]
+DEFAULT = Path("benchmarks/paper-scale")
+_WHAT = {"tool": "Tool Acc", "parameters": "Param Acc", "joint": "both"}
+
+
+def add_evaluate(cli: typer.Typer) -> None:
+    cli.command("evaluate")(evaluate)
+    cli.command("compare")(compare)
+    cli.command("report")(report)
+
+
+def evaluate(
+    systems: Annotated[list[str], typer.Argument(help="Shipped systems' names, or YAML files.", metavar="SYSTEM...")],
+    benchmark: Benchmark = DEFAULT,
+    part: Part = "test",
+    settings: Annotated[
+        list[HistorySetting] | None, typer.Option("--setting", help="Only this history setting; may be given again.")
+    ] = None,
+    instances: Annotated[
+        int | None, typer.Option(min=1, help="So many, of all settings alike, chosen by a hash. All if not given.")
+    ] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="field=value instead of the system's.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget the answers there are.")] = False,
+) -> None:
+    """Ask systems the benchmark's instances. Run again to go on after an interruption, or with more instances."""
+    with progress_bars() as progress:
+        # The libraries behind it take seconds to import; --help should not.
+        from training.evaluate.config import load_system
+        from training.evaluate.evaluate import Evaluation, Wanted
+        from training.opened import open_benchmark
+
+        configs = [load_system(each, changes or []) for each in systems]
+        wanted = Wanted(_part(part), frozenset(settings or ()), instances)
+        evaluation = Evaluation(open_benchmark(benchmark), progress)
+        done = [
+            (config, evaluation.evaluate(config, wanted, command=_command(), restart=restart)) for config in configs
+        ]
+    for config, evaluated in done:
+        _show(config.title, evaluated)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="An evaluated system's name.")],
+    second: Annotated[str, typer.Argument(help="Another's.")],
+    benchmark: Benchmark = DEFAULT,
+    part: Part = "test",
+) -> None:
+    """Tell whether two evaluated systems differ on the instances that both answered."""
+    from training.evaluate.evaluations import read_evaluation
+    from training.evaluate.scores import METRICS, SETTINGS, compared
+    from training.opened import open_benchmark
+
+    opened = open_benchmark(benchmark)
+    one, other = (read_evaluation(opened, name).scores(_part(part)) for name in (first, second))
+    table = Table(
+        "setting",
+        "",
+        "instances",
+        f"only {first}",
+        f"only {second}",
+        "difference",
+        "95%",
+        "McNemar p",
+        title=f"part {part}",
+    )
+    for setting in (*SETTINGS, None):
+        for metric in METRICS:
+            test = compared(one, other, metric, setting)
+            if test is None:
+                continue
+            table.add_row(
+                setting.value if setting is not None else "all",
+                _WHAT[metric],
+                f"{test.count:,}",
+                f"{test.only_first:,}",
+                f"{test.only_second:,}",
+                f"{test.difference:+.1f}",
+                f"{test.interval[0]:+.1f} to {test.interval[1]:+.1f}",
+                f"{test.p:.2g}",
+            )
+    if not table.rows:
+        raise SetupError(f"{first} and {second} have no instance of the part {part} in common: evaluate both on it.")
+    out.print(table)
+
+
+def report(
+    benchmark: Benchmark = DEFAULT,
+    into: Annotated[
+        Path | None, typer.Option("--out", help="Where the report goes; the benchmark's folder if not given.")
+    ] = None,
+) -> None:
+    """Write report.md and report.html of all evaluations there are."""
+    with progress_bars() as progress:
+        from training.evaluate.report import write_evaluation_report
+        from training.opened import open_benchmark
+
+        written = write_evaluation_report(open_benchmark(benchmark), into, progress)
+    for path in written:
+        out.print(str(path), highlight=False, soft_wrap=True)
+
+
+def _part(name: str) -> "Parts":
+    from training.benchmark.records import Part as Parts
+
+    try:
+        return Parts(name)
+    except ValueError:
+        raise SetupError(f"There is no part {name!r}; there are {', '.join(Parts)}.") from None
+
+
+def _command() -> str:
+    """As it was called, without the folder of the program."""
+    return shlex.join(["petool-train", *sys.argv[1:]])
+
+
+def _show(title: str, evaluated: "Evaluated") -> None:
+    table = Table("setting", "instances", "Tool Acc", "Param Acc", "both", title=title)
+    for setting, cell in evaluated.scores.by_setting.items():
+        table.add_row(setting, f"{cell.count:,}", *map(_percent, (cell.tool, cell.parameters, cell.joint)))
+    out.print(table)
+    ran = evaluated.ran
+    told = f"{ran.asked:,} asked in {ran.seconds:.0f} s, {evaluated.kept:,} kept"
+    failed = f", [red]{ran.failed:,} failed[/]: run again to ask those" if ran.failed else ""
+    out.print(f"{told}{failed}: {evaluated.directory}", highlight=False, soft_wrap=True)
+
+
+def _percent(share: "Share") -> str:
+    low, high = share.interval
+    return f"{share.percent:.1f} ({low:.0f}–{high:.0f})"

