@@ -303,7 +303,8 @@ def scene_of(
     items = [
         Retrieved(tools()[key], relevance, relevance, relevance, row) for row, (key, relevance) in enumerate(found)
     ]
-    return Scene(asked, items, np.stack([documents()[name] for name in names]))
+    vectors = np.stack([documents()[name] for name in names])
+    return Scene(asked, items, vectors, vectors[:1])
 
 
 WEATHER = [f"Weather-{style}" for style in STYLES]

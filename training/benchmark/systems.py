@@ -40,6 +40,8 @@ class Scene:
     """The candidates, most relevant first."""
     attributes: Vectors
     """(10, d): of `found`, in its order."""
+    queries: Vectors
+    """(i, d): of the instruction's intents."""
 
     @property
     def group(self) -> set[str]:
@@ -56,12 +58,18 @@ Chooser = Callable[[Scene], str]
 class Scenes:
     """Turns instances into scenes; holds what all of them share."""
 
-    def __init__(self, tools: Mapping[str, Tool], documents: Mapping[str, NDArray[np.float32]]) -> None:
+    def __init__(
+        self,
+        tools: Mapping[str, Tool],
+        documents: Mapping[str, NDArray[np.float32]],
+        queries: Mapping[str, Vectors] | None = None,
+    ) -> None:
+        """`documents`: the tools' vectors. `queries`: those of instructions' intents, as far as they are known."""
         names = sorted(tools)
         self._snapshot = CatalogueSnapshot.build(
             [tools[name] for name in names], np.stack([documents[name] for name in names]), 1
         )
-        self._queries: dict[str, Vectors] = {}
+        self._queries = dict(queries or {})
         self.signatures = {name: ToolSignature(name, tools[name].provider, documents[name]) for name in names}
 
     def of(self, instances: Sequence[Instance], progress: Progress = NO_PROGRESS) -> list[Scene]:
@@ -80,8 +88,9 @@ class Scenes:
         scenes = []
         for instance in instances:
             snapshot = where(instance)
-            found = snapshot.search(instance.instruction, self._queries[instance.instruction], WIDTH)
-            scenes.append(Scene(instance, found, snapshot.vectors[[item.row for item in found]]))
+            queries = self._queries[instance.instruction]
+            found = snapshot.search(instance.instruction, queries, WIDTH)
+            scenes.append(Scene(instance, found, snapshot.vectors[[item.row for item in found]], queries))
             progress.advance(1)
         return scenes
 
