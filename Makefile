@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 VLLM := .venv-vllm
 VLLM_INSTALLED := $(VLLM)/.installed
 
-.PHONY: demo serve test test-vllm check format benchmark ranker bench-retrieval bench-personalization bench-extraction bench-prompt bench-local \
+.PHONY: demo serve test test-vllm check format benchmark ranker report bench-retrieval bench-personalization bench-extraction bench-prompt bench-local \
 	bench-service bench-engine clean
 
 demo: $(INSTALLED)  ## show personalized tool calls, then serve the demo on PORT
@@ -28,6 +28,11 @@ benchmark: $(INSTALLED)  ## rebuild PEToolBench at the paper's scale; again to r
 
 ranker: benchmark  ## fit the preference ranker's weights on it
 	$(BIN)/petool-train ranker fit
+
+report: benchmark  ## evaluate what needs no model, and report on every evaluation there is
+	$(BIN)/petool-train evaluate ranker retrieval fit --restart
+	$(BIN)/petool-train evaluate ranker retrieval fit --part unseen
+	$(BIN)/petool-train report
 
 check: $(INSTALLED)  ## format, lint, types, layering
 	$(BIN)/ruff format --check .

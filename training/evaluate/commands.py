@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,8 @@ def evaluate(
     restart: Annotated[bool, typer.Option("--restart", help="Forget the answers there are.")] = False,
 ) -> None:
     """Ask systems the benchmark's instances. Run again to go on after an interruption, or with more instances."""
+    # The libraries among themselves: one asks another in words that will go.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     with progress_bars() as progress:
         # The libraries behind it take seconds to import; --help should not.
         from training.evaluate.config import load_system
@@ -72,35 +75,25 @@ def compare(
 
     opened = open_benchmark(benchmark)
     one, other = (read_evaluation(opened, name).scores(_part(part)) for name in (first, second))
-    table = Table(
-        "setting",
-        "",
-        "instances",
-        f"only {first}",
-        f"only {second}",
-        "difference",
-        "95%",
-        "McNemar p",
-        title=f"part {part}",
-    )
+    table = Table("setting", "", "n", f"only {first} : only {second}", "difference (95%)", "p", title=f"part {part}")
     for setting in (*SETTINGS, None):
         for metric in METRICS:
             test = compared(one, other, metric, setting)
             if test is None:
                 continue
+            low, high = test.interval
             table.add_row(
                 setting.value if setting is not None else "all",
                 _WHAT[metric],
                 f"{test.count:,}",
-                f"{test.only_first:,}",
-                f"{test.only_second:,}",
-                f"{test.difference:+.1f}",
-                f"{test.interval[0]:+.1f} to {test.interval[1]:+.1f}",
+                f"{test.only_first:,} : {test.only_second:,}",
+                f"{test.difference:+.1f} ({low:+.1f} to {high:+.1f})",
                 f"{test.p:.2g}",
             )
     if not table.rows:
         raise SetupError(f"{first} and {second} have no instance of the part {part} in common: evaluate both on it.")
     out.print(table)
+    out.print("Percentage points, by resampling the instances; p of McNemar's exact test.", highlight=False)
 
 
 def report(

@@ -1,0 +1,191 @@
+"""The report's tables, as text to be laid out: nothing here is measured, and what is missing is said to be missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from app.domain import HistorySetting
+from training.benchmark.dataset import Dataset
+from training.benchmark.records import Instance, Part
+from training.evaluate.evaluations import EvaluatedSystem
+from training.evaluate.metrics import SHORT, ErrorKind
+from training.evaluate.paper import TABLE_1, TABLE_2
+from training.evaluate.scores import ALL, SETTINGS, Judged, Scores, compared, history_length
+from training.evaluate.statistics import PairedTest, Share
+
+NAMES = {
+    HistorySetting.PREFERRED_ONLY: "preferred-only",
+    HistorySetting.RATING_INTEGRATED: "rating-integrated",
+    HistorySetting.CHRONOLOGICAL: "chronological",
+}
+NOTHING = "–"
+PAPER = "The paper, on its own data"
+LENGTHS = ((1, 3), (4, 5), (6, 7), (8, 9), (10, 12), (13, 15), (16, 10**6))
+"""Of histories, both ends included."""
+
+
+@dataclass(frozen=True)
+class Line:
+    cells: tuple[str, ...]
+    kind: Literal["ours", "paper", "missing", "heading"] = "ours"
+
+
+@dataclass(frozen=True)
+class Table:
+    head: tuple[str, ...]
+    lines: tuple[Line, ...]
+    note: str = ""
+
+
+def accuracy_table(systems: Sequence[EvaluatedSystem], part: Part, *, paper: bool) -> Table:
+    """The paper's table 1."""
+    columns = [f"{name} {what}" for name in (*NAMES.values(), "all") for what in ("Tool", "Param")]
+    names = [*(setting.value for setting in SETTINGS), ALL]
+    lines = []
+    for system in systems:
+        scores = system.scores(part)
+        if not len(scores):
+            lines.append(_missing(system.config.title, len(columns) + 2))
+            continue
+        cells = [scores.by_setting.get(name) for name in names]
+        shown = [
+            text for each in cells for text in (_percents([each.tool, each.parameters]) if each else [NOTHING] * 2)
+        ]
+        lines.append(
+            Line((system.config.title, *shown, _percent(cells[-1].joint) if cells[-1] else "", f"{len(scores):,}"))
+        )
+    if paper:
+        lines.append(Line((PAPER, *[""] * (len(columns) + 2)), "heading"))
+        for method, row in TABLE_1.items():
+            cells_of = [f"{value:.1f}" for name in names for value in row[name]]
+            lines.append(Line((method, *cells_of, NOTHING, NOTHING), "paper"))
+    return Table(("system", *columns, "all, both", "n"), tuple(lines))
+
+
+def error_table(systems: Sequence[EvaluatedSystem], part: Part, setting: HistorySetting) -> Table:
+    """The paper's table 2, for one setting."""
+    kinds = [kind for kind in ErrorKind if kind is not ErrorKind.FAILED_REQUEST] + [ErrorKind.FAILED_REQUEST]
+    lines = []
+    for system in systems:
+        scores = system.scores(part)
+        if judged := scores.of(setting):
+            errors = scores.errors(setting)
+            lines.append(Line((system.config.title, *(_percent(errors[kind]) for kind in kinds), f"{len(judged):,}")))
+    if setting in TABLE_2:
+        lines.append(Line((PAPER, *[""] * (len(kinds) + 1)), "heading"))
+        for method, row in TABLE_2[setting].items():
+            lines.append(
+                Line((method, *(f"{row[kind]:.1f}" if kind in row else NOTHING for kind in kinds), NOTHING), "paper")
+            )
+    return Table(("system", *(SHORT[kind] for kind in kinds), "n"), tuple(lines))
+
+
+def significance_table(systems: Sequence[EvaluatedSystem], baseline: EvaluatedSystem, part: Part) -> Table:
+    """Every system against one, on the instances that both answered."""
+    lines = []
+    for system in systems:
+        tests = [
+            compared(system.scores(part), baseline.scores(part), metric) for metric in ("tool", "parameters", "joint")
+        ]
+        if system.name == baseline.name or tests[0] is None:
+            continue
+        shown = [text for test in tests if test is not None for text in (_difference(test), p_value(test.p))]
+        lines.append(Line((system.config.title, *shown, f"{tests[0].count:,}")))
+    head = ("system", "Tool Acc", "p", "Param Acc", "p", "both", "p", "n")
+    return Table(head, tuple(lines))
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One ablation of a system, evaluated or not."""
+
+    title: str
+    system: EvaluatedSystem | None
+    paper: str | None
+
+
+def ablation_table(full: EvaluatedSystem, rows: Sequence[AblationRow], part: Part) -> Table:
+    whole = full.scores(part)
+    lines = [Line((full.config.title, *_accuracies(whole), NOTHING, NOTHING, f"{len(whole):,}"))]
+    for row in rows:
+        scores = row.system.scores(part) if row.system is not None else Scores([])
+        test = compared(scores, whole, "tool")
+        if test is None:
+            lines.append(_missing(row.title, 6))
+            continue
+        lines.append(Line((row.title, *_accuracies(scores), _difference(test), p_value(test.p), f"{test.count:,}")))
+    lines.append(Line((PAPER, *[""] * 6), "heading"))
+    for method in ("PEToolLLaMA", "w/o DPO", "w/o SFT"):
+        tool, parameters = TABLE_1[method][ALL]
+        change = tool - TABLE_1["PEToolLLaMA"][ALL][0]
+        shown = (f"{tool:.1f}", f"{parameters:.1f}", NOTHING, f"{change:+.1f}" if change else NOTHING, NOTHING, NOTHING)
+        lines.append(Line((method, *shown), "paper"))
+    return Table(("system", "Tool Acc", "Param Acc", "both", "Tool Acc, difference", "p", "n"), tuple(lines))
+
+
+def length_table(systems: Sequence[EvaluatedSystem], part: Part) -> Table:
+    """Tool accuracy by number of interactions in the history."""
+    lines = []
+    for system in systems:
+        for setting in SETTINGS:
+            judged = system.scores(part).of(setting)
+            if not judged:
+                continue
+            shares = [_within(judged, *ends) for ends in LENGTHS]
+            shown = [f"{_percent(each)} ({each.count:,})" if each.count else NOTHING for each in shares]
+            lines.append(Line((system.config.title, NAMES[setting], *shown)))
+    return Table(("system", "setting", *map(length_name, LENGTHS)), tuple(lines))
+
+
+def category_table(systems: Sequence[EvaluatedSystem], dataset: Dataset, part: Part) -> Table:
+    """Tool accuracy by the right tool's category."""
+    by_system = [system.scores(part).by(lambda each: category(each.instance, dataset)) for system in systems]
+    names = sorted({name for cells in by_system for name in cells}, key=str)
+    lines = []
+    for name in names:
+        cells = [cells.get(name) for cells in by_system]
+        count = max(each.count for each in cells if each is not None)
+        shown = [_percent(each.tool) if each is not None else NOTHING for each in cells]
+        lines.append(Line((str(name).replace("_", " "), f"{count:,}", *shown)))
+    return Table(("category", "n", *(system.config.title for system in systems)), tuple(lines))
+
+
+def category(instance: Instance, dataset: Dataset) -> str:
+    """Of the right tool."""
+    return dataset.tools[instance.answer.tool_name].category
+
+
+def length_name(ends: tuple[int, int]) -> str:
+    low, high = ends
+    return f"{low} or more" if high >= 10**6 else f"{low}–{high}"
+
+
+def p_value(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _within(judged: Sequence[Judged], low: int, high: int) -> Share:
+    hits = [each.judgement.tool for each in judged if low <= history_length(each) <= high]
+    return Share(sum(hits), len(hits))
+
+
+def _accuracies(scores: Scores) -> list[str]:
+    cell = scores.by_setting[ALL]
+    return _percents([cell.tool, cell.parameters, cell.joint])
+
+
+def _percents(shares: Sequence[Share]) -> list[str]:
+    return [_percent(each) for each in shares]
+
+
+def _percent(share: Share) -> str:
+    return f"{share.percent:.1f}"
+
+
+def _difference(test: PairedTest) -> str:
+    low, high = test.interval
+    return f"{test.difference:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _missing(title: str, columns: int) -> Line:
+    return Line((title, "not evaluated", *[""] * (columns - 1)), "missing")
