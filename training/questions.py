@@ -3,11 +3,12 @@
 Training, pair sampling and evaluation all go through here, so that a model sees in training what it sees in service.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from app.calling.answers import write_answer
+from app.calling.extraction.inputs import input_features
 from app.domain import Candidate, HistorySetting, ToolCall
 from app.errors import PromptTooLong, SetupError
 from app.prompting.builder import BUDGET, PromptBuilder
@@ -15,8 +16,9 @@ from app.prompting.formats import PromptFormat
 from app.prompting.prompt import Prompt, prompt_order
 from app.prompting.tokenizer import PromptTokenizer
 from app.retrieval.functionality import functional_fit
-from app.retrieval.hints import interaction_relevance, with_hints
+from app.retrieval.matcher import Matcher
 from app.retrieval.preferences import PreferenceRanker, Profile
+from app.retrieval.ranked import Ranked
 from training.benchmark.records import Instance
 from training.benchmark.systems import Scene, Scenes
 from training.stages import NO_PROGRESS, Progress
@@ -42,26 +44,41 @@ class Question:
 class Questions:
     """Turns instances into questions; holds what all of them share."""
 
-    def __init__(self, scenes: Scenes, ranker: PreferenceRanker) -> None:
+    def __init__(
+        self, scenes: Scenes, ranker: PreferenceRanker, matcher_of: Callable[[Instance], Matcher] | None = None
+    ) -> None:
+        """`matcher_of`: whose hints an instance gets, for prompt formats that are `matched`; None for the ranker's."""
         self._scenes = scenes
         self._ranker = ranker
+        self._matcher_of = matcher_of
 
     def of(
         self, instances: Sequence[Instance], progress: Progress = NO_PROGRESS, *, history: bool = True
     ) -> list[Question]:
         """In the order of `instances`. `history`: False asks as if the user had none (the paper's ablation)."""
-        return [self._question(scene, history) for scene in self._scenes.of(instances, progress)]
+        scenes = self._scenes.of(instances, progress)
+        progress.start("Making hints", len(scenes))
+        questions = []
+        for scene in scenes:
+            questions.append(self._question(scene, history))
+            progress.advance(1)
+        return questions
 
     def _question(self, scene: Scene, history: bool) -> Question:
         instance = scene.instance
         setting = instance.setting if history else HistorySetting.NONE
         profile = self._ranker.profile(setting, instance.history, self._scenes.signatures)
-        ranked = self._ranker.rank(functional_fit(scene.found), scene.tools, scene.attributes, profile)
-        rows = {item.tool.name: row for row, item in enumerate(scene.found)}
-        attributes = scene.attributes[[rows[candidate.tool.name] for candidate in ranked]]
-        relevance = interaction_relevance(attributes, profile)
-        return Question(
-            instance, tuple(with_hints(ranked, attributes, profile)), profile, tuple(relevance) if relevance else None
+        candidates = self._ranker.rank(functional_fit(scene.found), scene.tools, scene.attributes, profile)
+        ranked = Ranked.of(candidates, scene.found, scene.attributes, scene.queries, profile)
+        relevance = ranked.interaction_relevance
+        return Question(instance, tuple(self._hinted(instance, ranked)), profile, tuple(relevance) or None)
+
+    def _hinted(self, instance: Instance, ranked: Ranked) -> list[Candidate]:
+        if self._matcher_of is None:
+            return ranked.hinted()
+        tools = [candidate.tool for candidate in ranked.candidates]
+        return ranked.matched(
+            self._matcher_of(instance), input_features(instance.instruction, tools, now=instance.asked_at)
         )
 
 

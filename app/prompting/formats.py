@@ -39,6 +39,8 @@ class PromptFormat:
     """Each candidate's line opens with a label of one token."""
     hints: bool
     """Each candidate's line ends with `app.domain.Hints`."""
+    matched: bool
+    """The hints are those of `app.retrieval.matcher`, not those of `app.retrieval.hints`."""
     system: tuple[Section, ...]
     """What the system message holds, in order."""
     user: tuple[Section, ...]
@@ -58,6 +60,7 @@ _PUBLISHED = PromptFormat(
     answer=AnswerStyle.NAME,
     labels=False,
     hints=False,
+    matched=False,
     system=(Section.TASK, Section.HISTORY, Section.CANDIDATES, Section.OUTPUT),
     user=(Section.INSTRUCTION,),
     listing=Listing.ARRAY,
@@ -66,13 +69,16 @@ _PUBLISHED = PromptFormat(
 )
 
 
-def _ours(name: str, answer: AnswerStyle, *, hints: bool, listing: Listing = Listing.LINES) -> PromptFormat:
+def _ours(
+    name: str, answer: AnswerStyle, *, hints: bool, matched: bool = False, listing: Listing = Listing.LINES
+) -> PromptFormat:
     system, user = _CONSTANT_FIRST
     return PromptFormat(
         name=name,
         answer=answer,
         labels=True,
         hints=hints,
+        matched=matched,
         system=system,
         user=user,
         listing=listing,
@@ -89,7 +95,7 @@ FORMATS = {
         _ours("labelled-1", AnswerStyle.LABELLED_NAME, hints=False),
         _ours("hinted-1", AnswerStyle.LABELLED_NAME, hints=True),
         _ours("brief-1", AnswerStyle.LABEL, hints=True),
-        _ours("terse-1", AnswerStyle.LABEL, hints=True, listing=Listing.TERSE),
+        _ours("terse-1", AnswerStyle.LABEL, hints=True, matched=True, listing=Listing.TERSE),
     )
 }
 

@@ -107,30 +107,55 @@ class CatalogueSnapshot:
 
         `query_vectors` (m, d) are the embedded `intents(instruction)`. Raises ValueError if m is another number.
         """
+        queries, lexical = self._evidence(instruction, query_vectors)
+        if not self.tools or limit <= 0:
+            return []
+        strongest = float(lexical.max())
+        pool = None if self.index is None else self._pool(self.index, queries, lexical, max(POOL, 2 * limit))
+        return self._scored(pool, queries, lexical if pool is None else lexical[:, pool], strongest, limit)
+
+    def among(self, rows: Sequence[int], instruction: str, query_vectors: NDArray[np.float32]) -> list[Retrieved]:
+        """The tools of these rows as if there were no others: what `only` their names would find, best first."""
+        queries, lexical = self._evidence(instruction, query_vectors)
+        chosen = np.asarray(rows, np.int64)
+        if not len(chosen):
+            return []
+        lexical = lexical[:, chosen]
+        return self._scored(chosen, queries, lexical, float(lexical.max()), len(chosen))
+
+    def _evidence(
+        self, instruction: str, query_vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Vectors (m + 1, d) and BM25F (m + 1, n) of the sentences and of the whole."""
         sentences = [terms(text) for text in intents(instruction)]
         if len(sentences) != len(query_vectors):
             raise ValueError("query_vectors are not those of intents(instruction)")
-        if not self.tools or limit <= 0:
-            return []
-        queries = _with_whole(query_vectors)
-        lexical = self.lexical.scores([*sentences, [term for sentence in sentences for term in sentence]])
-        strongest = max(float(lexical.max()), 1e-6)
-        pool = None if self.index is None else self._pool(self.index, queries, lexical, max(POOL, 2 * limit))
-        if pool is None:
+        whole = [term for sentence in sentences for term in sentence]
+        return _with_whole(query_vectors), self.lexical.scores([*sentences, whole])
+
+    def _scored(
+        self,
+        rows: NDArray[np.int64] | None,
+        queries: NDArray[np.float32],
+        lexical: NDArray[np.float32],
+        strongest: float,
+        limit: int,
+    ) -> list[Retrieved]:
+        """The best of these rows, whose BM25F is `lexical`; of all for None."""
+        if rows is None:
             dense = queries @ self.vectors.T
             scores = relevance(dense, lexical, self._groups)
         else:
-            dense, lexical = queries @ self.vectors[pool].T, lexical[:, pool]
-            scores = relevance(dense, lexical, Providers(self.providers[pool]))
+            dense = queries @ self.vectors[rows].T
+            scores = relevance(dense, lexical, Providers(self.providers[rows]))
         best = _best(scores, limit)
-        rows = best if pool is None else pool[best]
         return [
             Retrieved(self.tools[row], score, dense_score, lexical_score, row)
             for row, score, dense_score, lexical_score in zip(
-                rows.tolist(),
+                (best if rows is None else rows[best]).tolist(),
                 scores[best].tolist(),
                 dense[:, best].max(0).tolist(),
-                (lexical[:, best].max(0) / strongest).tolist(),
+                (lexical[:, best].max(0) / max(strongest, 1e-6)).tolist(),
                 strict=True,
             )
         ]
