@@ -49,12 +49,14 @@ class Settings(BaseSettings):
     """How soon a replica notices a tool change that no event told it of."""
 
     # The language model
-    engine: Literal["", "vllm", "local", "scripted"] = ""
-    """Empty: the preference ranker answers alone. `scripted` is for tests: it fills in the first candidate."""
+    engine: Literal["local", "vllm", "scripted", "none"] = "local"
+    """`none`: the preference ranker answers alone. `scripted` is for tests: it fills in the first candidate."""
     model: str = ""
-    """Directory (or hub name) of the model in Hugging Face's layout; for `vllm` its tokenizer files are enough."""
+    """Directory (or hub name) of the model in Hugging Face's layout; for `vllm` its tokenizer files are enough. Empty:
+    the shipped one (models/small), not for `vllm`."""
     adapter: str = ""
-    """`vllm`: name of a loaded LoRA adapter; `local`: its directory. Empty: the base model."""
+    """`vllm`: name of a loaded LoRA adapter; `local`: its directory. Empty: the shipped model's own; of another model
+    the base."""
     engine_url: str = "http://127.0.0.1:8001"
     """Where `vllm serve` listens."""
     engine_api_key: str = ""
@@ -66,16 +68,22 @@ class Settings(BaseSettings):
     """Requests at the engine at once; 0: 64 for `vllm`, 8 for `local`, which decodes so many together."""
     engine_queue: int = Field(default=128, ge=0)
     """Requests that wait for the engine; beyond, it counts as overloaded."""
-    prompt_format: str = "hinted-1"
-    """The one the adapter was trained on (app/prompting/formats.py)."""
-    prompt_tokens: int = Field(default=4000, ge=256)
+    prompt_format: str = ""
+    """The one the adapter was trained on (app/prompting/formats.py). Empty: as its petool.json says, else the model's,
+    else `hinted-1`."""
+    prompt_tokens: int = Field(default=0, ge=0)
+    """0: as petool.json says, else 4,000."""
     completion_tokens: int = Field(default=320, ge=16)
     """Of an answer, and as many more as the instruction has, if prompt and answer together stay within both."""
     temperature: float = Field(default=0.0, ge=0, le=2)
-    decision: Literal["model", "fused"] = "model"
-    """Who chooses among the candidates: the model, or the model and the preference ranker together."""
-    fusion_weight: float = Field(default=0.5, ge=0, le=1)
-    """In `fused`: 0 is the model alone, 1 the ranker alone."""
+    decision: Literal["", "model", "fused"] = ""
+    """Who chooses among the candidates: the model, or the model and the preference ranker together. Empty, as with the
+    two below: for the shipped model what its evaluation says is best (models/small/served.json), else `model`."""
+    fusion_weight: float | None = Field(default=None, ge=0, le=1)
+    """In `fused`: 0 is the model alone, 1 the ranker alone. Empty, for a model of your own: 0.5."""
+    parameters: Literal["", "model", "rules"] = ""
+    """Who fills in the parameters: the model, or the rules that read them from the instruction (where they find all
+    that are required; else the model). Empty, for a model of your own: `model`."""
 
     # Limits
     max_instruction_characters: int = Field(default=8000, ge=100)
@@ -123,10 +131,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _engine_has_a_model(self) -> Self:
-        if self.engine and not self.model:
+        if self.engine == "vllm" and not self.model:
             raise ValueError(
-                f"engine={self.engine!r} needs a model: set PETOOL_MODEL to a directory in Hugging Face's layout "
-                "(for vllm its tokenizer files are enough)."
+                "engine='vllm' needs a model: set PETOOL_MODEL to a directory with the served model's tokenizer files."
             )
         return self
 

@@ -171,6 +171,15 @@ class DecisionRule(StrEnum):
     """The model's probabilities and the ranker's scores together (`app.calling.fusion`)."""
 
 
+class ParameterRule(StrEnum):
+    """Who fills in the parameters of the tool that a model chose."""
+
+    MODEL = "model"
+    RULES = "rules"
+    """The rules that read them from the instruction (`app.calling.extraction`), where they find all that are required;
+    else the model."""
+
+
 @dataclass(frozen=True)
 class AnswerProblem:
     """One thing wrong with a model's answer, as one of the paper's error types."""

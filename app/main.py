@@ -23,14 +23,9 @@ from app.config import Settings
 from app.db import migrate
 from app.db.database import Database, async_url
 from app.db.embedded import EmbeddedPostgres
-from app.domain import DecisionRule
+from app.engines import OpenModel, open_model
 from app.errors import SetupError, Unavailable
 from app.inference.engine import Engine
-from app.inference.scripted import ScriptedEngine
-from app.inference.vllm import VllmEngine
-from app.prompting.builder import PromptBuilder
-from app.prompting.formats import format_named
-from app.prompting.tokenizer import MAX_LABELS, PromptTokenizer
 from app.retrieval.batching import BatchingEmbedder
 from app.retrieval.embedder import Embedder, SentenceTransformerEmbedder
 from app.retrieval.packaged_embedder import PackagedEmbedder
@@ -38,14 +33,13 @@ from app.retrieval.preferences import PreferenceRanker
 from app.retrieval.ranker_weights import SHIPPED, load_weights
 from app.services.catalogue import CatalogueService
 from app.services.catalogue_events import CatalogueEvents
-from app.services.deciding import Decider
+from app.services.deciding import NO_ENGINE, NOT_LOADED, Decider
 from app.services.feedback import FeedbackService
 from app.services.health import HealthService
 from app.services.histories import HistoryService
 from app.services.idempotency import IdempotencyService
 from app.services.keys import KeyService
 from app.services.live_catalogue import LiveCatalogue, ToolEncoder
-from app.services.model_calls import ModelCaller
 from app.services.profiles import ProfileService
 from app.services.rate_limits import RateLimitService
 from app.services.tool_calls import ToolCallService
@@ -53,7 +47,6 @@ from app.services.tool_calls import ToolCallService
 _TIDY_SECONDS = 600.0
 _WATCH_SECONDS = 1.0
 _RESTART_SECONDS = 5.0
-_VLLM_CONCURRENCY, _LOCAL_CONCURRENCY = 64, 8
 
 
 @asynccontextmanager
@@ -141,15 +134,19 @@ def create_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
         # A request's matrices are small: shared out to all cores they take longer, and the cores from other requests.
         threadpool_limits(1, user_api="blas")
         ranker = PreferenceRanker(load_weights(Path(settings.ranker_weights) if settings.ranker_weights else SHIPPED))
-        async with open_parts(settings) as parts, open_model(settings, engine) as model, asyncio.TaskGroup() as tasks:
+        async with (
+            open_parts(settings) as parts,
+            open_model(settings, parts.embedder.dimension, engine) as model,
+            asyncio.TaskGroup() as tasks,
+        ):
             services = _services(settings, parts, model, ranker, metrics)
             jobs: dict[str, Callable[[], Awaitable[object]]] = {
                 "follow_catalogue": lambda: parts.live.follow(settings.catalogue_poll_seconds),
                 "listen_for_events": parts.events.listen,
                 "tidy": lambda: _every(_TIDY_SECONDS, services.idempotency.delete_expired),
             }
-            if model is not None:
-                jobs["watch_engine"] = model.engine.watch
+            if model.caller is not None:
+                jobs["watch_engine"] = model.caller.engine.watch
             running = [tasks.create_task(_supervised(name, job)) for name, job in jobs.items()]
             yield {"services": services}
             for task in running:
@@ -175,73 +172,8 @@ def create_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
     return app
 
 
-@asynccontextmanager
-async def open_model(settings: Settings, engine: Engine | None = None) -> AsyncIterator[ModelCaller | None]:
-    """The configured engine and what is asked of it; None where there is none. Raises `SetupError`."""
-    if not settings.engine and engine is None:
-        yield None
-        return
-    tokenizer = await asyncio.to_thread(PromptTokenizer.load, settings.model)
-    if (prompt_format := format_named(settings.prompt_format)).labels:
-        # As many as a request may have candidates: a tokenizer that lacks them is told now, not then.
-        tokenizer.labels(MAX_LABELS)
-    prompts = PromptBuilder(tokenizer, prompt_format, budget=settings.prompt_tokens)
-    engine = engine if engine is not None else await asyncio.to_thread(_engine, settings)
-    try:
-        yield ModelCaller(
-            engine,
-            prompts,
-            adapter=_adapter_name(settings),
-            max_tokens=settings.completion_tokens,
-            temperature=settings.temperature,
-            fusion_weight=settings.fusion_weight,
-        )
-    finally:
-        await engine.close()
-
-
-def _engine(settings: Settings) -> Engine:
-    adapter = _adapter_name(settings)
-    if settings.engine == "scripted":
-        return ScriptedEngine(
-            adapters=[adapter] if adapter is not None else [],
-            max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
-            max_waiting=settings.engine_queue,
-        )
-    if settings.engine == "vllm":
-        return VllmEngine(
-            settings.engine_url,
-            base_model=settings.engine_model_name,
-            api_key=settings.engine_api_key or None,
-            max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
-            max_waiting=settings.engine_queue,
-        )
-    # Torch and transformers take seconds to import: only for those who use them.
-    from app.inference.local import LocalEngine
-
-    engine = LocalEngine(
-        settings.model,
-        adapters={adapter: Path(settings.adapter)} if adapter is not None else {},
-        max_batch=settings.engine_concurrency or _LOCAL_CONCURRENCY,
-        max_waiting=settings.engine_queue,
-    )
-    needed = settings.prompt_tokens + settings.completion_tokens
-    if engine.context < needed:
-        raise SetupError(
-            f"The model {settings.model} has a context of {engine.context} tokens, and PETOOL_PROMPT_TOKENS + "
-            f"PETOOL_COMPLETION_TOKENS come to {needed}: lower them, or take a model with a longer context."
-        )
-    return engine
-
-
-def _adapter_name(settings: Settings) -> str | None:
-    if not settings.adapter:
-        return None
-    return Path(settings.adapter).resolve().name if settings.engine == "local" else settings.adapter
-
-
 def _services(
-    settings: Settings, parts: Parts, model: ModelCaller | None, ranker: PreferenceRanker, metrics: Metrics
+    settings: Settings, parts: Parts, model: OpenModel, ranker: PreferenceRanker, metrics: Metrics
 ) -> Services:
     database, live = parts.database, parts.live
     profiles = ProfileService(database, parts.encoder, ranker, max_interactions=settings.max_history_interactions)
@@ -253,7 +185,13 @@ def _services(
             parts.embedder,
             parts.encoder,
             ranker,
-            Decider(model, rule=DecisionRule(settings.decision), timeout=settings.engine_timeout_seconds),
+            Decider(
+                model.caller,
+                rule=model.decision,
+                parameters=model.parameters,
+                timeout=settings.engine_timeout_seconds,
+                reason=NOT_LOADED if model.fault else NO_ENGINE,
+            ),
             retrieval_width=settings.retrieval_width,
             max_instruction_characters=settings.max_instruction_characters,
         ),
@@ -263,7 +201,7 @@ def _services(
         keys=KeyService(database),
         idempotency=IdempotencyService(database, timedelta(hours=settings.idempotency_hours)),
         rate_limits=RateLimitService(settings.rate_limit, settings.redis_url),
-        health=HealthService(database, live, model.engine if model is not None else None),
+        health=HealthService(database, live, None if model.caller is None else model.caller.engine, fault=model.fault),
         metrics=metrics,
         keys_needed=not settings.demo_mode,
     )

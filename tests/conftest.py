@@ -136,7 +136,8 @@ def settings(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Setting
 
 def settings_for(postgres: str, data_dir: Path, **given: Any) -> Settings:
     url = postgres.replace("+asyncpg", "")
-    values: dict[str, Any] = {"demo_mode": True, "port": 0, "log_level": "ERROR"}
+    # Without a model, which takes seconds to load, where a test does not ask for one.
+    values: dict[str, Any] = {"demo_mode": True, "port": 0, "log_level": "ERROR", "engine": "none"}
     return Settings(database_url=url, data_dir=data_dir, **(values | given))
 
 

@@ -1,5 +1,6 @@
 """From ranked candidates to one call: the model's where one answers, else the ladder's."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -8,20 +9,22 @@ import structlog
 
 from app.calling.answers import Answer
 from app.calling.extraction import extract_parameters
+from app.calling.extraction.inputs import input_features
 from app.calling.mending import mend
-from app.domain import AnswerProblem, Candidate, DecisionRule, Json, Tool
+from app.domain import AnswerProblem, Candidate, DecisionRule, Json, ParameterRule, Tool
 from app.errors import EngineError, InvalidAnswer, ModelUnavailable, PromptTooLong
-from app.retrieval.hints import interaction_relevance, with_hints
-from app.retrieval.preferences import Profile, Vector
+from app.retrieval.ranked import Ranked
 from app.services.model_calls import NO_MODEL_USAGE, ModelAnswer, ModelCaller, ModelRequest
 from app.services.stopwatch import Stopwatch
 
 NO_ENGINE = "no_engine"
+NOT_LOADED = "model_not_loaded"
 INVALID_PARAMETERS = "invalid_parameters"
 CANDIDATES_TOO_LONG = "candidates_too_long"
 _LADDER = "The preference ranker chose the tool, and the parameters are those that could be read from the instruction."
 DEGRADED = {
     NO_ENGINE: f"No language model is configured. {_LADDER}",
+    NOT_LOADED: f"The shipped language model could not be loaded when the service started. {_LADDER}",
     "engine_unavailable": f"The language model's engine does not answer. {_LADDER}",
     "engine_overloaded": f"Too many requests wait for the language model already. {_LADDER}",
     "engine_timeout": f"The language model did not answer in time. {_LADDER}",
@@ -49,15 +52,6 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Ranked:
-    candidates: list[Candidate]
-    """Best first."""
-    attributes: Vector
-    """(m, d): of the candidates, in their order."""
-    profile: Profile
-
-
-@dataclass(frozen=True)
 class Outcome:
     tool: Tool
     parameters: Mapping[str, Json]
@@ -73,29 +67,43 @@ class Outcome:
 
 
 class Decider:
-    def __init__(self, model: ModelCaller | None, *, rule: DecisionRule, timeout: float) -> None:
+    def __init__(
+        self,
+        model: ModelCaller | None,
+        *,
+        rule: DecisionRule = DecisionRule.MODEL,
+        parameters: ParameterRule = ParameterRule.MODEL,
+        timeout: float,
+        reason: str = NO_ENGINE,
+    ) -> None:
+        """`reason`: why there is no model, where there is none; of `DEGRADED`."""
         self._model = model
         self._rule = rule
+        self._parameters = parameters
         self._timeout = timeout
+        self._reason = reason
 
     def check(self, question: Question) -> None:
         """Raises `ModelUnavailable` where only a model may answer and there is none."""
         if self._model is None and not question.allow_degraded:
             raise ModelUnavailable(
-                "No language model is configured, and allow_degraded is false.", retry_after=_RETRY_AFTER_SECONDS
+                f"{DEGRADED[self._reason].removesuffix(_LADDER)}And allow_degraded is false.",
+                retry_after=_RETRY_AFTER_SECONDS,
             )
 
     async def decide(self, question: Question, ranked: Ranked, watch: Stopwatch) -> Outcome:
-        """Laps `prompt`, `generate`, `read` and `parameters`.
+        """Laps `hints`, `prompt`, `generate`, `read` and `parameters`.
 
         Raises `PromptTooLong` for the instruction, `CallerGone`; where it may not be degraded also `EngineError`,
         `InvalidAnswer`.
         """
         if self._model is None:
-            return _ladder(question, ranked, watch, NO_ENGINE)
+            return _ladder(question, ranked, watch, self._reason)
         engine = self._model.engine.name
         try:
-            answer = await self._model.answer(self._request(question, ranked), watch)
+            request = await self._request(self._model, question, ranked)
+            watch.lap("hints")
+            answer = await self._model.answer(request, watch)
         except EngineError as error:
             log.warning("engine_failed", reason=error.reason, detail=error.detail[:_LOGGED])
             if not question.allow_degraded:
@@ -111,14 +119,14 @@ class Decider:
             return _ladder(question, ranked, watch, answer.answer.reason, engine, answer)
         return self._of_model(question, answer.answer, answer, watch)
 
-    def _request(self, question: Question, ranked: Ranked) -> ModelRequest:
+    async def _request(self, model: ModelCaller, question: Question, ranked: Ranked) -> ModelRequest:
         profile = ranked.profile
         return ModelRequest(
             question.instruction,
             profile.setting,
             profile.interactions,
-            interaction_relevance(ranked.attributes, profile),
-            with_hints(ranked.candidates, ranked.attributes, profile),
+            ranked.interaction_relevance,
+            await _hinted(model, question, ranked),
             question.rule or self._rule,
             min(question.timeout or self._timeout, self._timeout),
             question.abandoned,
@@ -126,15 +134,19 @@ class Decider:
 
     def _of_model(self, question: Question, answer: Answer, given: ModelAnswer, watch: Stopwatch) -> Outcome:
         assert self._model is not None
-        parameters = answer.parameters
+        parameters: Mapping[str, Json] = answer.parameters
         missing: list[str] = []
-        if answer.problems:
-            if not question.allow_degraded:
-                first = answer.problems[0]
-                raise InvalidAnswer(first.reason, kind=first.kind, text=answer.text)
+        problems = answer.problems
+        if problems or self._parameters is ParameterRule.RULES:
             extraction = extract_parameters(question.instruction, answer.tool, now=datetime.now(UTC))
-            parameters, missing = mend(answer, extraction.parameters)
             watch.lap("parameters")
+            if self._parameters is ParameterRule.RULES and not extraction.missing:
+                # The model was asked for the tool: what else it wrote has no part in the answer.
+                parameters, problems = extraction.parameters, ()
+            elif problems:
+                if not question.allow_degraded:
+                    raise InvalidAnswer(problems[0].reason, kind=problems[0].kind, text=answer.text)
+                parameters, missing = mend(answer, extraction.parameters)
         return Outcome(
             answer.tool,
             parameters,
@@ -142,12 +154,22 @@ class Decider:
             given.candidates,
             given.decided_by,
             given.usage,
-            degraded_reason=INVALID_PARAMETERS if answer.problems else None,
+            degraded_reason=INVALID_PARAMETERS if problems else None,
             engine=self._model.engine.name,
             adapter=given.model,
             raw_output=answer.text,
-            problems=tuple(AnswerProblem(item.kind, item.name, item.reason) for item in answer.problems),
+            problems=tuple(AnswerProblem(item.kind, item.name, item.reason) for item in problems),
         )
+
+
+async def _hinted(model: ModelCaller, question: Question, ranked: Ranked) -> list[Candidate]:
+    """With the hints that the model's prompt format is made with."""
+    if model.matcher is None:
+        return ranked.hinted()
+    tools = [candidate.tool for candidate in ranked.candidates]
+    # A millisecond for each tool, and far more for those with hundreds of parameters.
+    inputs = await asyncio.to_thread(input_features, question.instruction, tools, now=datetime.now(UTC))
+    return ranked.matched(model.matcher, inputs)
 
 
 def _ladder(

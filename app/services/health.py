@@ -7,8 +7,10 @@ from app.services.live_catalogue import LiveCatalogue
 
 
 class HealthService:
-    def __init__(self, database: Database, live: LiveCatalogue, engine: Engine | None) -> None:
+    def __init__(self, database: Database, live: LiveCatalogue, engine: Engine | None, *, fault: str = "") -> None:
+        """`fault`: why there is no engine, where there should be one."""
         self._engine = engine
+        self.fault = fault
         self._database = database
         self._live = live
 
@@ -24,7 +26,7 @@ class HealthService:
     async def engine(self) -> str:
         """ready, unavailable, or none where none is configured. Without one the service answers all the same."""
         if self._engine is None:
-            return "none"
+            return "unavailable" if self.fault else "none"
         return "ready" if await self._engine.ready() else "unavailable"
 
     def index(self) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from app.errors import CallerGone, EngineError, EngineTimeout, InvalidAnswer, Pr
 from app.inference.engine import Engine, Generation, GenerationRequest
 from app.prompting.builder import PromptBuilder
 from app.prompting.prompt import Prompt, prompt_order
+from app.retrieval.matcher import Matcher
 from app.services.stopwatch import Stopwatch
 
 
@@ -57,8 +58,11 @@ class ModelCaller:
         max_tokens: int,
         temperature: float,
         fusion_weight: float,
+        matcher: Matcher | None = None,
     ) -> None:
+        """`matcher`: whose hints the prompt's format is made with; None for the preference ranker's."""
         self.engine = engine
+        self.matcher = matcher
         self._prompts = prompts
         self._adapter = adapter
         self._max_tokens = max_tokens

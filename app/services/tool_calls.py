@@ -16,8 +16,9 @@ from app.retrieval.batching import BatchingEmbedder
 from app.retrieval.functionality import functional_fit
 from app.retrieval.intents import intents
 from app.retrieval.preferences import PreferenceRanker
+from app.retrieval.ranked import Ranked
 from app.retrieval.retriever import CatalogueSnapshot
-from app.services.deciding import Decider, Question, Ranked
+from app.services.deciding import Decider, Question
 from app.services.live_catalogue import LiveCatalogue, ToolEncoder
 from app.services.profiles import ProfileService, UserProfile
 from app.services.stopwatch import Stopwatch
@@ -85,8 +86,11 @@ class ToolCallService:
         attributes = snapshot.vectors[[item.row for item in found]]
         candidates = self._ranker.rank(relevances, tools, attributes, user.profile)[: request.n_candidates]
         rows = [snapshot.rows[candidate.tool.name] for candidate in candidates]
+        alone = snapshot.among(rows, request.instruction, vectors)
+        of_alone = snapshot.vectors[[item.row for item in alone]]
+        ranked = Ranked.of(candidates, alone, of_alone, vectors, user.profile)
         watch.lap("rank")
-        outcome = await self._decider.decide(question, Ranked(candidates, snapshot.vectors[rows], user.profile), watch)
+        outcome = await self._decider.decide(question, ranked, watch)
         chosen = tools.index(outcome.tool)
         decision = Decision(
             call_id=uuid4(),

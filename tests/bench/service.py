@@ -62,6 +62,7 @@ def service(**settings: str) -> Iterator[str]:
             "PETOOL_DEMO_MODE": "true",
             "PETOOL_PORT": str(port),
             "PETOOL_LOG_LEVEL": "WARNING",
+            "PETOOL_ENGINE": "none",
             **{f"PETOOL_{name.upper()}": value for name, value in settings.items()},
         }
         process = subprocess.Popen([sys.executable, "-m", "app", "serve"], env=environment)

@@ -36,6 +36,7 @@ class Service:
             "PETOOL_DEMO_MODE": "1",
             "PETOOL_PORT": str(port),
             "PETOOL_LOG_LEVEL": "WARNING",
+            "PETOOL_ENGINE": "none",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
 

@@ -16,6 +16,7 @@ class Readiness(Health):
     tools: int
     catalogue_revision: int
     engine: str = Field(description="The language model's: ready, unavailable (calls are degraded) or none.")
+    engine_detail: str | None = Field(None, description="Why the shipped model could not be loaded at the start.")
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -27,7 +28,13 @@ async def healthz() -> Health:
 async def readyz(services: ServicesDep) -> Readiness:
     tools, revision = await services.health.check()
     engine = await services.health.engine()
-    return Readiness(status="ready", tools=tools, catalogue_revision=revision, engine=engine)
+    return Readiness(
+        status="ready",
+        tools=tools,
+        catalogue_revision=revision,
+        engine=engine,
+        engine_detail=services.health.fault or None,
+    )
 
 
 @router.get(

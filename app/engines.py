@@ -1,0 +1,129 @@
+"""Opens the model that the settings mean, in its engine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from app.config import Settings
+from app.domain import DecisionRule, ParameterRule
+from app.errors import SetupError
+from app.inference.engine import Engine
+from app.inference.scripted import ScriptedEngine
+from app.inference.vllm import VllmEngine
+from app.prompting.builder import PromptBuilder
+from app.prompting.tokenizer import MAX_LABELS, PromptTokenizer
+from app.retrieval.matcher import Matcher
+from app.served import Served, is_default, served
+from app.services.model_calls import ModelCaller
+
+_VLLM_CONCURRENCY, _LOCAL_CONCURRENCY = 64, 8
+log = structlog.get_logger("petool")
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    caller: ModelCaller | None = None
+    """None where no model answers."""
+    decision: DecisionRule = DecisionRule.MODEL
+    parameters: ParameterRule = ParameterRule.MODEL
+    fault: str = ""
+    """Why the shipped model does not answer, though it should."""
+
+
+@asynccontextmanager
+async def open_model(settings: Settings, dimension: int, engine: Engine | None = None) -> AsyncIterator[OpenModel]:
+    """`dimension`: the embedder's. `engine` takes the place of the configured one.
+
+    Raises SetupError for a model that cannot be served. Only the shipped one, where nobody asked for another, may
+    fail: the service has its ladder, and says so.
+    """
+    opened = await asyncio.to_thread(_opened, settings, dimension, engine)
+    try:
+        yield opened
+    finally:
+        if opened.caller is not None:
+            await opened.caller.engine.close()
+
+
+def _opened(settings: Settings, dimension: int, engine: Engine | None) -> OpenModel:
+    if settings.engine == "none" and engine is None:
+        return OpenModel()
+    try:
+        return _open(settings, dimension, engine)
+    except (SetupError, ImportError, OSError) as error:
+        if engine is not None or not is_default(settings):
+            raise
+        fault = error.detail if isinstance(error, SetupError) else f"The local engine cannot start: {error}"
+    log.error("model_not_loaded", reason=fault, consequence="the preference ranker answers, marked as degraded")
+    return OpenModel(fault=fault)
+
+
+def _open(settings: Settings, dimension: int, engine: Engine | None) -> OpenModel:
+    model = served(settings)
+    tokenizer = PromptTokenizer.load(model.model)
+    if model.prompt_format.labels:
+        # As many as a request may have candidates: a tokenizer that lacks them is told now, not then.
+        tokenizer.labels(MAX_LABELS)
+    prompts = PromptBuilder(tokenizer, model.prompt_format, budget=model.prompt_tokens)
+    matcher = _matcher(model, dimension) if model.prompt_format.matched else None
+    caller = ModelCaller(
+        engine if engine is not None else _engine(settings, model),
+        prompts,
+        adapter=model.adapter,
+        max_tokens=settings.completion_tokens,
+        temperature=settings.temperature,
+        fusion_weight=model.fusion_weight,
+        matcher=matcher,
+    )
+    return OpenModel(caller, model.decision, model.parameters)
+
+
+def _matcher(model: Served, dimension: int) -> Matcher:
+    matcher = Matcher.load()
+    if matcher.dimension != dimension:
+        raise SetupError(
+            f"Prompts of the format {model.prompt_format.name} have hints by the matcher, which knows the packaged "
+            f"embedder's vectors of {matcher.dimension} numbers, and PETOOL_EMBEDDER gives {dimension}: leave it "
+            "empty, or serve a model of another format."
+        )
+    return matcher
+
+
+def _engine(settings: Settings, model: Served) -> Engine:
+    if settings.engine == "scripted":
+        return ScriptedEngine(
+            adapters=[model.adapter] if model.adapter is not None else [],
+            max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
+            max_waiting=settings.engine_queue,
+        )
+    if settings.engine == "vllm":
+        return VllmEngine(
+            settings.engine_url,
+            base_model=settings.engine_model_name,
+            api_key=settings.engine_api_key or None,
+            max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
+            max_waiting=settings.engine_queue,
+        )
+    # Torch and transformers take seconds to import: only for those who use them.
+    from app.inference.local import LocalEngine
+
+    adapters = {}
+    if model.adapter is not None and model.adapter_directory is not None:
+        adapters[model.adapter] = model.adapter_directory
+    engine = LocalEngine(
+        model.model,
+        adapters=adapters,
+        max_batch=settings.engine_concurrency or _LOCAL_CONCURRENCY,
+        max_waiting=settings.engine_queue,
+    )
+    needed = model.prompt_tokens + settings.completion_tokens
+    if engine.context < needed:
+        raise SetupError(
+            f"The model {model.model} has a context of {engine.context} tokens, and the prompt's "
+            f"{model.prompt_tokens} + PETOOL_COMPLETION_TOKENS come to {needed}: lower PETOOL_PROMPT_TOKENS or "
+            "PETOOL_COMPLETION_TOKENS, or take a model with a longer context."
+        )
+    return engine
