@@ -18,8 +18,10 @@ from training.stages import Workspace, file_hash, told, write_rows
 cli = typer.Typer(no_args_is_help=True, help="Offline: the benchmark PEToolBench, and what is trained on it.")
 benchmark = typer.Typer(no_args_is_help=True, help="The benchmark.")
 ranker = typer.Typer(no_args_is_help=True, help="The preference ranker.")
+matcher = typer.Typer(no_args_is_help=True, help="The matcher, which our own model's hints come from.")
 cli.add_typer(benchmark, name="benchmark")
 cli.add_typer(ranker, name="ranker")
+cli.add_typer(matcher, name="matcher")
 add_finetune(cli)
 add_evaluate(cli)
 DEFAULT = Path("benchmarks/paper-scale")
@@ -147,6 +149,19 @@ def ranker_fit(
         from training.ranker import fit_built
 
         fit_built(built, into, progress, largest=instances)
+    out.print((into / "README.md").read_text("utf-8"), highlight=False, markup=False)
+
+
+@matcher.command("fit")
+def matcher_fit(
+    built: Annotated[Path, typer.Option("--benchmark", help="The folder of a benchmark that was built.")] = DEFAULT,
+    into: Annotated[Path, typer.Option("--out", help="Where weights and card go.")] = Path("models/matcher"),
+) -> None:
+    """Fit the matcher on the benchmark's training part. Run again: what is finished is kept."""
+    with progress_bars() as progress:
+        from training.matcher.build import fit_built
+
+        fit_built(built, into, progress)
     out.print((into / "README.md").read_text("utf-8"), highlight=False, markup=False)
 
 

@@ -1,7 +1,7 @@
 """A finished benchmark, with what is needed to ask a model its instances."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.manifests import TrainingData
+from app.prompting.formats import PromptFormat
 from app.retrieval.intents import intents
+from app.retrieval.matcher import Matcher
 from app.retrieval.preferences import PreferenceRanker
 from app.retrieval.ranker_weights import load_weights
 from app.retrieval.texts import retrieval_text
 from training.benchmark.dataset import Dataset, read_dataset, read_rows
+from training.benchmark.records import Instance
 from training.benchmark.systems import Scenes
 from training.benchmark.understand import UNDERSTOOD
 from training.benchmark.vectors import load_vectors, save_vectors
 from training.embedding import embed
+from training.matcher.folds import Matchers
 from training.questions import Questions
 from training.stages import NO_PROGRESS, Progress, digest, read_manifest, told
 
@@ -28,29 +32,43 @@ class OpenedBenchmark:
     dataset: Dataset
     data: TrainingData
 
-    def questions(self, progress: Progress = NO_PROGRESS) -> Questions:
-        """With the service's shipped ranker weights, which the hints are made with."""
-        return questions_of(self.scenes(progress))
+    def questions(self, progress: Progress = NO_PROGRESS, *, format: PromptFormat | None = None) -> Questions:  # noqa: A002
+        """With the service's shipped ranker weights, and with the hints of the format (None: the ranker's)."""
+        return questions_of(self.scenes(progress), self.matcher_of(format))
+
+    def matcher_of(self, format: PromptFormat | None) -> Callable[[Instance], Matcher] | None:  # noqa: A002
+        """Whose hints an instance gets; None in formats whose hints are the ranker's, or that have none."""
+        if format is None or not format.matched:
+            return None
+        return Matchers.load(self.directory).of
 
     def scenes(self, progress: Progress = NO_PROGRESS) -> Scenes:
         """With the instructions' vectors, which are computed once and kept in the benchmark's folder."""
         return Scenes(self.dataset.tools, self._documents(progress), self._queries(progress))
 
     def _queries(self, progress: Progress) -> Mapping[str, NDArray[np.float32]]:
-        instructions = list(dict.fromkeys(instance.instruction for instance in self.dataset.instances))
-        texts = [intents(each) for each in instructions]
+        return self.intents_of([instance.instruction for instance in self.dataset.instances], progress)
+
+    def intents_of(
+        self, instructions: Iterable[str], progress: Progress = NO_PROGRESS
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """(i, d) of each instruction's intents, computed once and kept in the benchmark's folder."""
+        distinct = list(dict.fromkeys(instructions))
+        texts = [intents(each) for each in distinct]
         ends = np.cumsum([0, *map(len, texts)])
         path = self.directory / f"queries-{digest([list(each) for each in texts])[:16]}.npy"
         if not path.exists():
             progress.start("Embedding instructions", int(ends[-1]))
             vectors = embed([text for of_one in texts for text in of_one], progress.advance)
+            if not self.directory.is_dir():
+                return {each: vectors[ends[place] : ends[place + 1]] for place, each in enumerate(distinct)}
             with told(path):
                 # Two processes that do so at once write the same: whole, whoever is last.
                 partial = self.directory / f".{os.getpid()}-{path.name}"
                 save_vectors(partial, vectors)
                 partial.replace(path)
         vectors = load_vectors(path)
-        return {each: vectors[ends[place] : ends[place + 1]] for place, each in enumerate(instructions)}
+        return {each: vectors[ends[place] : ends[place + 1]] for place, each in enumerate(distinct)}
 
     def _documents(self, progress: Progress) -> Mapping[str, NDArray[np.float32]]:
         """The documents' vectors, by tool; computed where the benchmark was imported, not built."""
@@ -63,8 +81,8 @@ class OpenedBenchmark:
         return dict(zip(tools, embed([retrieval_text(each) for each in tools.values()], progress.advance), strict=True))
 
 
-def questions_of(scenes: Scenes) -> Questions:
-    return Questions(scenes, PreferenceRanker(load_weights()))
+def questions_of(scenes: Scenes, matcher_of: Callable[[Instance], Matcher] | None = None) -> Questions:
+    return Questions(scenes, PreferenceRanker(load_weights()), matcher_of)
 
 
 def open_benchmark(directory: Path) -> OpenedBenchmark:

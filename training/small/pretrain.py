@@ -4,7 +4,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from training.stages import Progress
 
 _POOL = 1_024
 """Examples that are written at a time, and sorted by length into batches."""
-_LENGTHS = (96, 160, 224, 320, 448, 640, 896, 1_280, 2_048)
-"""Batches have one of these: for each the network is compiled once."""
+_STEP = 32
+"""A batch is as long as its longest example, rounded up to a multiple of this."""
 _WARMUP = 100
 """Steps."""
 _CLIP = 1.0
@@ -109,29 +109,31 @@ class Writer:
         )
         answer = [*self._tokenizer.encode(text), self._end]
         tokens = [*prompt.token_ids, *answer]
-        if len(tokens) > min(self._config.architecture.context, _LENGTHS[-1]):
+        if len(tokens) > self._config.architecture.context:
             return None
         start = len(prompt.token_ids)
         return Example(tokens, start, answer.index(prompt.label_ids[place]))
 
 
 def batches(examples: Sequence[Example], step_tokens: int, pad: int, label_weight: float) -> list[Batch]:
-    by_length: dict[int, list[Example]] = {length: [] for length in _LENGTHS}
-    for example in examples:
-        by_length[next(length for length in _LENGTHS if len(example.tokens) <= length)].append(example)
-    found = []
-    for length, members in by_length.items():
-        rows = max(1, step_tokens // length)
-        found += [
-            _batch(members[first : first + rows], rows, length, pad, label_weight)
-            for first in range(0, len(members), rows)
-        ]
+    """Examples of about the same length, `step_tokens` of them with the padding (one at least)."""
+    found: list[Batch] = []
+    waiting: list[Example] = []
+    length = 0
+    for example in sorted(examples, key=lambda each: len(each.tokens)):
+        longer = -(-len(example.tokens) // _STEP) * _STEP
+        if waiting and longer * (len(waiting) + 1) > step_tokens:
+            found.append(_batch(waiting, length, pad, label_weight))
+            waiting = []
+        waiting.append(example)
+        length = longer
+    if waiting:
+        found.append(_batch(waiting, length, pad, label_weight))
     return found
 
 
-def _batch(examples: Sequence[Example], rows: int, length: int, pad: int, label_weight: float) -> Batch:
-    """Filled up with empty rows: a batch of another shape would be compiled again."""
-    tokens = np.full((rows, length), pad, np.int64)
+def _batch(examples: Sequence[Example], length: int, pad: int, label_weight: float) -> Batch:
+    tokens = np.full((len(examples), length), pad, np.int64)
     places: list[int] = []
     wanted: list[int] = []
     weights: list[float] = []
@@ -159,7 +161,6 @@ class Pretrainer:
         torch.manual_seed(config.seed)
         self._config, self._writer, self._pad, self._directory = config, writer, pad, directory
         self.network = SmallLlama(config.architecture, tokens)
-        self._trunk: Callable[[Tensor], Tensor] = compiled(self.network)
         settings = config.pretraining
         self._muon = torch.optim.Muon(self.network.matrices(), lr=settings.matrix_lr, weight_decay=0.01)
         self._adam = torch.optim.Adam(self.network.others(), lr=settings.embedding_lr, betas=(0.9, 0.95))
@@ -206,10 +207,10 @@ class Pretrainer:
             optimizer.zero_grad()
         self._step += 1
         self._seen += batch.tokens.numel()
-        return float(loss)
+        return loss.item()
 
     def _logits(self, batch: Batch) -> Tensor:
-        hidden = self._trunk(batch.tokens).view(-1, self._config.architecture.width)
+        hidden = self.network(batch.tokens).view(-1, self._config.architecture.width)
         return self.network.logits(hidden[batch.places])
 
     @torch.no_grad()
@@ -222,7 +223,7 @@ class Pretrainer:
             # What follows the choice, given the right one: the parameters.
             wrong_label = 1 - right[batch.labels]
             chosen += right[batch.labels].tolist()
-            whole += (wrong[: len(batch.labels)] - wrong_label == 0).float().tolist()
+            whole += (wrong == wrong_label).float().tolist()
         self._log.append(
             {
                 "step": self._step, "examples": self._next_pool * _POOL, "tokens": self._seen, "loss": round(loss, 4),
@@ -252,19 +253,3 @@ class Pretrainer:
         self._adam.load_state_dict(state["adam"])
         self._step, self._seen, self._next_pool = state["step"], state["seen"], state["next_pool"]
         self._log = state["log"]
-
-
-def compiled(network: SmallLlama) -> Callable[[Tensor], Tensor]:
-    """Compiled where there is a C++ compiler, a fifth faster; else as it is."""
-    import shutil
-
-    if shutil.which("g++") is None and shutil.which("clang++") is None:
-        return network
-    return torch.compile(network, dynamic=False)
-
-
-def pools(writer: Writer) -> Iterator[list[Example]]:
-    number = 0
-    while True:
-        yield writer.pool(number)
-        number += 1

@@ -31,12 +31,14 @@ class Use:
     day: date
 
 
-def uses_of(instances: Iterable[Instance]) -> list[Use]:
-    """Each once, in the order in which they first occur."""
+def uses_of(instances: Iterable[Instance], *, answers: bool = True) -> list[Use]:
+    """Of histories and, with `answers`, of right calls: each once, in the order in which they first occur."""
     found: dict[tuple[str, str], Use] = {}
     for instance in instances:
         asked = [(each.instruction, each.tool_call, each.occurred_at) for each in instance.history]
-        for instruction, call, when in [*asked, (instance.instruction, instance.answer, instance.asked_at)]:
+        if answers:
+            asked.append((instance.instruction, instance.answer, instance.asked_at))
+        for instruction, call, when in asked:
             found.setdefault((instruction, call.tool_name), Use(instruction, call, when.date()))
     return list(found.values())
 
