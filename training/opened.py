@@ -13,6 +13,7 @@ from app.prompting.formats import PromptFormat
 from app.retrieval.intents import intents
 from app.retrieval.matcher import Matcher
 from app.retrieval.preferences import PreferenceRanker
+from app.retrieval.ranker_weights import SHIPPED as RANKER
 from app.retrieval.ranker_weights import load_weights
 from app.retrieval.texts import retrieval_text
 from training.benchmark.dataset import Dataset, read_dataset, read_rows
@@ -21,9 +22,9 @@ from training.benchmark.systems import Scenes
 from training.benchmark.understand import UNDERSTOOD
 from training.benchmark.vectors import load_vectors, save_vectors
 from training.embedding import embed
-from training.matcher.folds import Matchers
+from training.matcher.folds import Matchers, matcher_files
 from training.questions import Questions
-from training.stages import NO_PROGRESS, Progress, digest, read_manifest, told
+from training.stages import NO_PROGRESS, Progress, digest, file_hash, read_manifest, told
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class OpenedBenchmark:
     def scenes(self, progress: Progress = NO_PROGRESS) -> Scenes:
         """With the instructions' vectors, which are computed once and kept in the benchmark's folder."""
         return Scenes(self.dataset.tools, self._documents(progress), self._queries(progress))
+
+    def hints_digest(self, format: PromptFormat) -> str:  # noqa: A002
+        """Of the weights that the hints of the training part come from."""
+        files = matcher_files(self.directory) if format.matched else [RANKER]
+        return digest([file_hash(file) for file in files])
 
     def _queries(self, progress: Progress) -> Mapping[str, NDArray[np.float32]]:
         return self.intents_of([instance.instruction for instance in self.dataset.instances], progress)

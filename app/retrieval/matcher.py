@@ -128,7 +128,8 @@ class Matcher:
         return nearest
 
     def _attributes(self, documents: Array) -> Array:
-        return _normalised((documents - self._weights.centre) @ self._weights.attributes.T)
+        centred: Array = (documents - self._weights.centre).astype(np.float32)
+        return _normalised(centred @ self._weights.attributes.T)
 
     def _of_inputs(self, inputs: Array) -> Array:
         relative = np.concatenate([inputs, inputs - inputs.max(0), inputs - inputs.min(0)], 1)

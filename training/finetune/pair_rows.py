@@ -50,7 +50,7 @@ def make_pairs(config: FinetuneConfig, progress: Progress) -> Paired:
         check_base(sources)
         benchmark = open_benchmark(config.benchmark)
         chosen = _chosen(benchmark, config)
-        questions = benchmark.questions(progress).of(chosen, progress)
+        questions = benchmark.questions(progress, format=sources.format).of(chosen, progress)
         examples = Examples(sources.tokenizer, sources.format, sources.budget)
         about = _about(config, sources, benchmark)
         samples = directory / f"samples-{digest(about)[:12]}.jsonl"

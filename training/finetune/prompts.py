@@ -16,7 +16,6 @@ import app.retrieval
 import training.questions
 from app.domain import Json
 from app.errors import PromptTooLong, SetupError
-from app.retrieval.ranker_weights import SHIPPED
 from training.benchmark.records import Instance, Part
 from training.finetune.config import FinetuneConfig
 from training.finetune.sources import Sources
@@ -87,13 +86,13 @@ def write_examples(
         "budget": sources.budget,
         "context": sources.context,
         "tokenizer": sources.tokenizer_digest,
-        "ranker": file_hash(SHIPPED),
+        "hints": benchmark.hints_digest(sources.format),
         "code": _code_digest(),
     }
     directory = config.work / "prompts" / digest(settings)[:16]
 
     def produce(out: Path) -> Mapping[str, Json]:
-        questions = benchmark.questions(progress).of(instances, progress)
+        questions = benchmark.questions(progress, format=sources.format).of(instances, progress)
         rows = Rows.from_list(list(encoded(questions, sources, progress)), features=FEATURES)
         disable_progress_bars()
         rows.save_to_disk(out / "rows", num_shards=1)

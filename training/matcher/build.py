@@ -104,7 +104,7 @@ def _choices(matcher: Matcher, scenes: Sequence[Scene], lists: Lists, shared: Sc
         profile = ranker.profile(instance.setting, instance.history, shared.signatures)
         match = matcher.match(
             scene.queries, scene.attributes, [each.relevance for each in scene.found], functional_fit(scene.found),
-            lists["inputs"][place, :, :FEATURES].numpy(), profile,
+            lists["inputs"][place, :, :FEATURES].tolist(), profile,
         )  # fmt: skip
         found[instance.id] = scene.tools[int(match.total.argmax())].name
     return found

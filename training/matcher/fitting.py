@@ -43,9 +43,8 @@ class _Network(nn.Module):
         # The same map at first: near in the embedder's space is near.
         self.functions = nn.Parameter(maps[0].clone())
         self.centre = nn.Parameter(centre.clone())
-        self.inputs = nn.Sequential(
-            nn.Linear(3 * FEATURES, config.hidden), nn.GELU("tanh"), nn.Linear(config.hidden, 1, bias=False)
-        )
+        self.first = nn.Linear(3 * FEATURES, config.hidden)
+        self.last = nn.Linear(config.hidden, 1, bias=False)
         self.scales = nn.Parameter(torch.tensor([8.0, 8.0, 25.0, 25.0]))
         self.history = nn.Parameter(torch.tensor([1.0, -1.0, 5.0]))
         # Cosines to nats, where an instruction's tool is told from others' tools.
@@ -77,7 +76,7 @@ class _Network(nn.Module):
         near = self._near(queries, lists["asked"], documents)
         scales = self.scales
         fit = scales[0] * lists["relevance"] + scales[1] * lists["functional"] + scales[2] * near
-        fit = fit + self.inputs(lists["inputs"])[..., 0]
+        fit = fit + self.last(functional.gelu(self.first(lists["inputs"]), approximate="tanh"))[..., 0]
         kinds, past = (
             functional.normalize((vectors - self.centre) @ self.attributes.T, dim=-1)
             for vectors in (documents, history)
@@ -95,12 +94,11 @@ class _Network(nn.Module):
         return shares / shares.abs().sum(1, keepdim=True).clamp(min=1e-6)
 
     def weights(self) -> MatcherWeights:
-        first, last = self.inputs[0], self.inputs[2]
         history = self.history.detach().clone()
         history[2] = history[2].abs()
         found = {
             "queries": self.queries, "functions": self.functions, "attributes": self.attributes, "centre": self.centre,
-            "inputs_1": first.weight, "inputs_1_bias": first.bias, "inputs_2": last.weight[0],
+            "inputs_1": self.first.weight, "inputs_1_bias": self.first.bias, "inputs_2": self.last.weight[0],
             "scales": self.scales, "history": history,
         }  # fmt: skip
         # Half precision is enough for cosines, and half the file.
@@ -118,19 +116,19 @@ def fit(
     groups: list[dict[str, object]] = [
         {"params": maps, "lr": config.lr},
         {"params": [network.scales, network.history, network.sharpness], "lr": 10 * config.lr},
-        {"params": list(network.inputs.parameters()), "lr": 1.5 * config.lr},
+        {"params": [*network.first.parameters(), *network.last.parameters()], "lr": 1.5 * config.lr},
     ]
     optimizer = torch.optim.Adam(groups)
     steps = config.epochs * -(-count // config.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     progress.start(what, config.epochs)
     for _ in range(config.epochs):
-        for places in torch.randperm(count).split(config.batch):
+        for places in torch.split(torch.randperm(count), config.batch):
             chosen = {name: values[places] for name, values in lists.items()}
             drawn = torch.randint(len(uses.jobs), (config.uses,))
             some = UseLists(uses.queries[drawn], uses.asked[drawn], uses.documents[drawn], uses.jobs[drawn])
             told = functional.cross_entropy(network.told_apart(some), torch.arange(config.uses))
-            (_loss(network, chosen, config.part) + config.part * told).backward()
+            (_loss(network, chosen, config.part) + config.part * told).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()

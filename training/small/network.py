@@ -97,7 +97,8 @@ class SmallLlama(nn.Module):
         length, half = each.shape[2], self.size // 2
         cosines: Any = self.cosines
         sines: Any = self.sines
-        return each * cosines[:length] + torch.cat([-each[..., half:], each[..., :half]], -1) * sines[:length]
+        turned: Tensor = torch.cat([-each[..., half:], each[..., :half]], -1) * sines[:length]
+        return each * cosines[:length] + turned
 
     def matrices(self) -> list[nn.Parameter]:
         """Muon's share: all matrices but embeddings and head."""
@@ -109,7 +110,7 @@ class SmallLlama(nn.Module):
         return [each for each in self.parameters() if id(each) not in chosen]
 
     def save(self, directory: Path, special: dict[str, int]) -> None:
-        """As a directory that transformers and vLLM load, in bfloat16. `special`: ids of bos_token and so on."""
+        """As a directory that transformers and vLLM load, in bfloat16. `special`: ids of bos_token, eos_token, pad_token."""
         # Takes seconds.
         from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -124,7 +125,9 @@ class SmallLlama(nn.Module):
             max_position_embeddings=shape.context,
             rms_norm_eps=_EPS,
             tie_word_embeddings=False,
-            **{f"{role}_id": number for role, number in special.items()},
+            bos_token_id=special["bos_token"],
+            eos_token_id=special["eos_token"],
+            pad_token_id=special["pad_token"],
         )
         model: Any = LlamaForCausalLM(settings).to(torch.bfloat16)  # type: ignore[arg-type]
         model.load_state_dict({name.replace("|", "."): value.bfloat16() for name, value in self.weights.items()})

@@ -203,7 +203,7 @@ class Pretrainer:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.others(), _CLIP)
         for optimizer in (self._muon, self._adam):
-            optimizer.step()
+            optimizer.step()  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
         self._step += 1
         self._seen += batch.tokens.numel()

@@ -14,7 +14,7 @@ def input_features(instruction: str, tools: Sequence[Tool], *, now: datetime) ->
     """Of each tool `FEATURES` numbers: whether a required parameter finds no value, how many find none, how many
     required and how many optional ones do, how many optional ones do not, the length of what was found (in twenties of
     characters), whether none is required, whether there is none."""
-    found = []
+    found: list[tuple[float, ...]] = []
     for tool in tools:
         extraction = extract_parameters(instruction, tool, now=now)
         required = sum(parameter.required for parameter in tool.parameters)
