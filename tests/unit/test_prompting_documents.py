@@ -8,7 +8,7 @@ import pytest
 
 from app.domain import Json, Parameter, Tool
 from app.prompting.documents import Detail, DocumentWriter
-from app.prompting.formats import FORMATS, format_named
+from app.prompting.formats import FORMATS, Listing, format_named
 from app.prompting.segments import SegmentEncoder
 from app.tool_names import alias
 from tests.unit.prompting_cases import FORECAST, parameters_of, tool
@@ -62,7 +62,26 @@ def test_each_level_of_detail_leaves_out_what_it_says() -> None:
 def test_names_types_and_required_marks_are_in_every_level(name: str, detail: Detail) -> None:
     document = written(RICH, detail, name)
     assert document["tool_name"] == RICH.name
-    assert parameters_of(document) == {"city": ("string", True), "mood": ("string", False)}
+    found = parameters_of(document)
+    if format_named(name).listing is Listing.TERSE:
+        # What values there are stands behind the type.
+        (kind, required), members = found["mood"], [f"m{each}" for each in range(30)]
+        assert kind in {"string"} | {f"string {'|'.join(members[:shown])}" for shown in (4, 8, 20, 30)}
+        found["mood"] = "string", required
+    assert found == {"city": ("string", True), "mood": ("string", False)}
+
+
+@details
+def test_the_terse_listing_has_of_a_document_its_parameters_as_type_and_description(detail: Detail) -> None:
+    document = written(RICH, detail, "terse-1")
+    assert list(document) == ["tool_name", "required", "optional"]
+    kind, _, description = document["required"]["city"].partition("; ")
+    assert kind == "string"
+    assert len(description) <= 90
+    described = detail not in (Detail.BRIEF, Detail.NAMES)
+    assert description.startswith("required word0 word1" if described else "")
+    assert bool(description) is described
+    assert ("m0|m1|m2|m3" in document["optional"]["mood"]) is (detail is not Detail.NAMES)
 
 
 @formats

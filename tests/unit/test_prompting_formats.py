@@ -13,7 +13,7 @@ import pytest
 
 from app.domain import AnswerStyle, HistorySetting
 from app.errors import SetupError
-from app.prompting.formats import FORMATS, format_named
+from app.prompting.formats import FORMATS, Listing, format_named
 from app.prompting.prompt import Prompt
 from app.prompting.wording import wording
 from tests.unit.prompting_cases import CANDIDATES, HISTORY, TODAY, builder, read
@@ -101,8 +101,12 @@ def test_an_impersonal_prompt_has_not_a_word_of_preferences(name: str) -> None:
 def test_each_setting_says_in_its_own_words_how_to_read_the_history(name: str) -> None:
     words = {setting: wording(format_named(name), setting) for setting in SETTINGS}
     assert len({each.history for each in words.values()}) == len(SETTINGS)
-    assert "liked" in words[HistorySetting.RATING_INTEGRATED].history
-    assert re.search("later|recent", words[HistorySetting.CHRONOLOGICAL].history)
+    rated, by_time = words[HistorySetting.RATING_INTEGRATED].history, words[HistorySetting.CHRONOLOGICAL].history
+    if format_named(name).listing is Listing.TERSE:
+        assert (rated, by_time) == ("History, rated:", "History, by time:")
+    else:
+        assert "liked" in rated
+        assert re.search("later|recent", by_time)
 
 
 @formats
@@ -120,6 +124,10 @@ def test_the_examples_are_answers_in_the_format_s_own_style(name: str) -> None:
     style = format_named(name).answer
     output = wording(format_named(name), HistorySetting.NONE).output
     examples = [json.loads(line) for line in output.split("\n") if line.startswith("{")]
+    if format_named(name).listing is Listing.TERSE:
+        # A model that was trained on nothing else needs none.
+        assert output == "Answer in JSON."
+        return
     assert [list(example) for example in examples] == [["tool_name", "parameters"]] * 2
     shape = {
         AnswerStyle.NAME: r"\w+\..+\..+",
@@ -129,7 +137,7 @@ def test_the_examples_are_answers_in_the_format_s_own_style(name: str) -> None:
     assert all(re.fullmatch(shape[style], example["tool_name"]) for example in examples)
 
 
-@pytest.mark.parametrize("name", ["labelled-1", "hinted-1", "brief-1"])
+@pytest.mark.parametrize("name", ["labelled-1", "hinted-1", "brief-1", "terse-1"])
 def test_each_candidate_opens_with_its_label_and_the_instruction_ends_the_prompt(name: str) -> None:
     prompt = builder(name).build(INSTRUCTION, HistorySetting.CHRONOLOGICAL, HISTORY, CANDIDATES)
     assert read(prompt, format_named(name)).labels == list(prompt.labels) == ["A", "B", "C"]
@@ -137,7 +145,7 @@ def test_each_candidate_opens_with_its_label_and_the_instruction_ends_the_prompt
     assert prompt.messages[-1]["content"].endswith(json.dumps(INSTRUCTION, ensure_ascii=False))
 
 
-@pytest.mark.parametrize("name", ["hinted-1", "brief-1"])
+@pytest.mark.parametrize("name", ["hinted-1", "brief-1", "terse-1"])
 def test_hints_end_each_candidate_and_only_fit_where_there_is_no_history(name: str) -> None:
     said = {
         setting: read(builder(name).build("x", setting, HISTORY, CANDIDATES), format_named(name)).hints
@@ -145,6 +153,11 @@ def test_hints_end_each_candidate_and_only_fit_where_there_is_no_history(name: s
     }
     assert said[HistorySetting.PREFERRED_ONLY] == [(9, 0, 3), (8, 4, 0), (0, 9, 9)]
     assert said[HistorySetting.NONE] == [(9,), (8,), (0,)]
+
+
+def test_only_the_terse_format_has_the_matchers_hints() -> None:
+    assert [name for name, each in FORMATS.items() if each.matched] == ["terse-1"]
+    assert all(each.hints for each in FORMATS.values() if each.matched)
 
 
 def test_the_published_layout_has_neither_labels_nor_hints() -> None:
