@@ -98,7 +98,8 @@ class SmallLlama(nn.Module):
         cosines: Any = self.cosines
         sines: Any = self.sines
         turned: Tensor = torch.cat([-each[..., half:], each[..., :half]], -1) * sines[:length]
-        return each * cosines[:length] + turned
+        found: Tensor = each * cosines[:length] + turned
+        return found
 
     def matrices(self) -> list[nn.Parameter]:
         """Muon's share: all matrices but embeddings and head."""
@@ -110,7 +111,10 @@ class SmallLlama(nn.Module):
         return [each for each in self.parameters() if id(each) not in chosen]
 
     def save(self, directory: Path, special: dict[str, int]) -> None:
-        """As a directory that transformers and vLLM load, in bfloat16. `special`: ids of bos_token, eos_token, pad_token."""
+        """As a directory that transformers and vLLM load, in bfloat16.
+
+        `special`: the ids of bos_token, eos_token and pad_token.
+        """
         # Takes seconds.
         from transformers import LlamaConfig, LlamaForCausalLM
 
