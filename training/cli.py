@@ -165,5 +165,23 @@ def matcher_fit(
     out.print((into / "README.md").read_text("utf-8"), highlight=False, markup=False)
 
 
+@cli.command("reproduce")
+def reproduce_model(
+    config: Annotated[str, typer.Option(help="The shipped config's name, or a YAML file.")] = "small",
+    models: Annotated[Path, typer.Option(help="Where models and adapters go.")] = Path("models"),
+) -> None:
+    """Make our own model from nothing: benchmark, matcher, base, SFT, pairs, DPO. Run again to go on after a stop."""
+    started = time.monotonic()
+    with progress_bars() as progress:
+        from training.small.config import load_small_config
+        from training.small.reproduce import Places, reproduce
+
+        scores = reproduce(
+            load_small_config(config), Places(models), progress, lambda text: err.print(text, highlight=False)
+        )
+    out.print_json(data={name: dict(each) for name, each in scores.items()})
+    out.print(f"{time.monotonic() - started:.0f} s. Next: petool-train evaluate, petool-train report.", highlight=False)
+
+
 if __name__ == "__main__":
     main()

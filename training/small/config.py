@@ -52,6 +52,8 @@ class Pretraining(_Section):
 class SmallConfig(_Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     seed: int = 1
+    benchmark: str = "paper-scale"
+    """The config of the benchmark it is made from."""
     prompt_format: str = "terse-1"
     prompt_tokens: int = Field(default=1_600, ge=256)
     architecture: Architecture = Architecture()
