@@ -22,7 +22,7 @@ class MatcherConfig:
     width: int = 256
     """k of `MatcherWeights`."""
     hidden: int = 32
-    epochs: int = 30
+    epochs: int = 20
     batch: int = 128
     lr: float = 2e-3
     """Of the maps; the scales' and the inputs' are fixed parts of it."""
@@ -31,7 +31,7 @@ class MatcherConfig:
     """Of each of the additional terms in the loss."""
     uses: int = 256
     """Of the histories' uses in a step, each told from the others' tools."""
-    folds: int = 4
+    folds: int = 3
     seed: int = 1
 
 
