@@ -3,19 +3,13 @@
 Colours are Okabe and Ito's, which every kind of colour vision tells apart, and shapes and words say the same again.
 """
 
-import base64
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+import textwrap
+from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from app.domain import HistorySetting
+from training.evaluate.drawing import fitted, plain
 from training.evaluate.metrics import SHORT, ErrorKind
 from training.evaluate.statistics import Share
 from training.evaluate.tables import NAMES
@@ -44,37 +38,6 @@ _DARK_ON = {YELLOW, ORANGE, SKY, "#999999", PURPLE, GREEN}
 Shares = Mapping[HistorySetting, Share]
 
 
-@dataclass(frozen=True)
-class Theme:
-    words: str
-    lines: str
-
-
-LIGHT, DARK = Theme("#1f2328", "#d0d7de"), Theme("#e6edf3", "#3d444d")
-
-
-@contextmanager
-def drawn_in(theme: Theme) -> Iterator[None]:
-    words = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color", "text.color"), theme.words)
-    lines = dict.fromkeys(("axes.edgecolor", "grid.color"), theme.lines)
-    look: dict[Any, Any] = {**words, **lines, "axes.facecolor": "none", "figure.facecolor": "none"}
-    # Ids that do not differ from run to run.
-    look |= {"svg.hashsalt": "petool", "font.size": 9, "axes.titlesize": 10, "legend.frameon": False}
-    with mpl.rc_context(look):
-        yield
-
-
-def png(figure: Figure) -> bytes:
-    """On white, without the date that would make each file another."""
-    return _saved(figure, format="png", dpi=140, facecolor="white", metadata={"Software": None})
-
-
-def svg_uri(figure: Figure) -> str:
-    """To stand in an `src`."""
-    image = _saved(figure, format="svg", transparent=True, metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(image).decode('ascii')}"
-
-
 def accuracies(rows: Mapping[str, tuple[Shares, Shares]]) -> Figure:
     """Tool and parameter accuracy of each system by setting, with 95% intervals."""
     figure = Figure(figsize=(9, 0.42 * len(rows) + 1.4))
@@ -95,11 +58,11 @@ def accuracies(rows: Mapping[str, tuple[Shares, Shares]]) -> Figure:
         axes.set_title(f"{title}, percent", loc="left")
         axes.set_xlim(0, 100)
         axes.grid(axis="x", lw=0.6)
-        _plain(axes)
+        plain(axes)
         axes.set_yticks(range(len(rows)), list(rows))
         axes.set_ylim(len(rows) - 0.5, -0.5)
     figure.legend(loc="lower center", ncols=3)
-    return _fitted(figure, bottom=0.55)
+    return fitted(figure, bottom=0.55)
 
 
 def first_errors(rows: Mapping[str, Mapping[ErrorKind | None, Share]]) -> Figure:
@@ -123,9 +86,9 @@ def first_errors(rows: Mapping[str, Mapping[ErrorKind | None, Share]]) -> Figure
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("percent of the instances")
-    _plain(axes)
+    plain(axes)
     figure.legend(loc="upper center", ncols=8, fontsize=8, handlelength=1.0, columnspacing=1.2)
-    return _fitted(figure, top=0.4)
+    return fitted(figure, top=0.4)
 
 
 def with_and_without_history(rows: Mapping[str, tuple[Share, Shares]]) -> Figure:
@@ -135,18 +98,20 @@ def with_and_without_history(rows: Mapping[str, tuple[Share, Shares]]) -> Figure
     bars = [(None, "#999999", "no history"), *((each, LOOKS[each][0], NAMES[each]) for each in LOOKS)]
     for shift, (setting, colour, label) in zip((-0.3, -0.1, 0.1, 0.3), bars, strict=True):
         shares = [none if setting is None else of.get(setting, Share(0, 0)) for none, of in rows.values()]
-        places = [place + shift for place in range(len(rows))]
-        heights = [each.percent for each in shares]
+        there = [(place + shift, share) for place, share in enumerate(shares) if share.count]
+        of_bars = [share for _, share in there]
+        heights = [share.percent for share in of_bars]
         drawn = axes.bar(
-            places, heights, width=0.19, color=colour, label=label, yerr=_errors(shares), error_kw={"lw": 0.8}
-        )
+            [place for place, _ in there], heights, width=0.19, color=colour, label=label, yerr=_errors(of_bars),
+            error_kw={"lw": 0.8, "ecolor": "#7d7d7d"},
+        )  # fmt: skip
         axes.bar_label(drawn, [f"{each:.0f}" for each in heights], fontsize=7, padding=2)
-    axes.set_xticks(range(len(rows)), list(rows))
+    axes.set_xticks(range(len(rows)), [textwrap.fill(name, 16) for name in rows], fontsize=8)
     axes.set_ylabel("tool accuracy, percent")
     axes.set_ylim(0, 105)
-    _plain(axes)
+    plain(axes)
     figure.legend(loc="upper center", ncols=4, fontsize=8)
-    return _fitted(figure, top=0.35)
+    return fitted(figure, top=0.35)
 
 
 def by_length(rows: Mapping[str, Mapping[str, Share]], names: Sequence[str]) -> Figure:
@@ -173,14 +138,10 @@ def by_length(rows: Mapping[str, Mapping[str, Share]], names: Sequence[str]) -> 
     for height, place, system, colour in sorted(ends):
         # Names that would lie on each other move up.
         lowest = max(height, lowest + 6)
+        leader = {"arrowstyle": "-", "color": colour, "lw": 1}
+        place_of_name = (place + 0.2, lowest)
         axes.annotate(
-            system,
-            (place, height),
-            (place + 0.12, lowest),
-            color=colour,
-            va="center",
-            fontsize=8,
-            annotation_clip=False,
+            system, (place, height), place_of_name, va="center", fontsize=8, annotation_clip=False, arrowprops=leader
         )
     axes.set_xticks(range(len(names)), list(names))
     axes.set_xlim(-0.3, len(names) + 0.7)
@@ -188,8 +149,8 @@ def by_length(rows: Mapping[str, Mapping[str, Share]], names: Sequence[str]) -> 
     axes.set_xlabel("interactions in the history (preferred-only)")
     axes.set_ylabel("tool accuracy, percent")
     axes.grid(axis="y", lw=0.6)
-    _plain(axes)
-    return _fitted(figure)
+    plain(axes)
+    return fitted(figure)
 
 
 def instances(
@@ -214,9 +175,9 @@ def instances(
     right.set_title("test instances by interactions in the history", loc="left")
     for axes in (left, right):
         axes.margins(y=0.12)
-        _plain(axes)
+        plain(axes)
     figure.legend(loc="lower center", ncols=3, fontsize=8)
-    return _fitted(figure, bottom=0.3)
+    return fitted(figure, bottom=0.3)
 
 
 def categories(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, Share]]) -> Figure:
@@ -238,9 +199,9 @@ def categories(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, Share]
     right.set_xlim(-2, 102)
     right.grid(lw=0.5)
     for axes in (left, right):
-        _plain(axes)
+        plain(axes)
     figure.legend(loc="lower center", ncols=3, fontsize=8)
-    return _fitted(figure, bottom=0.3)
+    return fitted(figure, bottom=0.3)
 
 
 def _errors(shares: Sequence[Share]) -> list[list[float]]:
@@ -248,22 +209,3 @@ def _errors(shares: Sequence[Share]) -> list[list[float]]:
         [each.percent - each.interval[0] if each.count else 0.0 for each in shares],
         [each.interval[1] - each.percent if each.count else 0.0 for each in shares],
     ]
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-
-
-def _fitted(figure: Figure, *, top: float = 0.0, bottom: float = 0.0) -> Figure:
-    """With room, in inches, for what stands above and below the axes."""
-    height = figure.get_figheight()
-    figure.tight_layout(rect=(0, bottom / height, 1, 1 - top / height))
-    return figure
-
-
-def _saved(figure: Figure, **how: object) -> bytes:
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, **how)  # type: ignore[arg-type]
-    return buffer.getvalue()

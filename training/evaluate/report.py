@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from app.domain import Json
 from training.benchmark.records import Part
-from training.evaluate import plots
+from training.evaluate import drawing
 from training.evaluate.answers import EVALUATIONS
 from training.evaluate.config import shipped_systems
 from training.evaluate.evaluations import EvaluatedSystem, read_evaluations
@@ -57,21 +57,21 @@ def write_evaluation_report(
 def _draw(picture: Picture, directory: Path) -> Drawn:
     file = f"{picture.name}.png"
     uris = []
-    for theme in (plots.LIGHT, plots.DARK):
-        with plots.drawn_in(theme):
+    for theme in (drawing.LIGHT, drawing.DARK):
+        with drawing.drawn_in(theme):
             figure = picture.draw()
-            uris.append(plots.svg_uri(figure))
-            if theme is plots.LIGHT:
-                (directory / file).write_bytes(plots.png(figure))
+            uris.append(drawing.svg_uri(figure))
+            if theme is drawing.LIGHT:
+                (directory / file).write_bytes(drawing.png(figure))
     return Drawn(file, picture.alt, *uris)
 
 
 def _environment() -> Environment:
     loader = PackageLoader("training.evaluate")
     escape = select_autoescape(["html.j2"])
-    environment = Environment(  # noqa: S701 (the Markdown is not escaped, the HTML is)
-        loader=loader, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    # The Markdown is not escaped, the HTML is.
+    environment = Environment(loader=loader, autoescape=escape, undefined=StrictUndefined)  # noqa: S701
+    environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
     environment.tests["picture"] = lambda block: isinstance(block, Picture)
     return environment

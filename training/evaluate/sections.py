@@ -16,6 +16,8 @@ from training.evaluate.tables import AblationRow, Table
 BASELINE = "ranker"
 """What every system is tested against."""
 _UNHISTORIED = "history"
+_OF_TABLE_1 = ("DPO", "SFT")
+"""Ablations that stand among the systems, as in the paper."""
 _MOST_COLUMNS = 8
 
 
@@ -37,6 +39,11 @@ class Material:
     def on(self, part: Part, *, whole: bool = False) -> list[EvaluatedSystem]:
         """Those with answers on the part. `whole`: not the ablations of others."""
         return [each for each in self.systems if len(each.scores(part)) and not (whole and each.config.ablation)]
+
+    def of_table_1(self, part: Part) -> list[EvaluatedSystem]:
+        return [
+            each for each in self.on(part) if not each.config.ablation or each.config.ablation.without in _OF_TABLE_1
+        ]
 
     @property
     def baseline(self) -> EvaluatedSystem | None:
@@ -87,7 +94,7 @@ def _accuracy(material: Material) -> Iterator[Section]:
         "The paper's table 1. Tool Acc: the right one of ten candidates; Param Acc: exactly the right call's "
         "parameters, whichever tool was called, as the paper counts; both: the right call. Percent of the instances."
     )
-    if systems := material.on(Part.TEST):
+    if systems := material.of_table_1(Part.TEST):
         table = tables.accuracy_table(systems, Part.TEST, paper=True)
         yield Section("Accuracy", text, [pictures.accuracy_picture(systems, Part.TEST), table])
     else:
@@ -95,7 +102,7 @@ def _accuracy(material: Material) -> Iterator[Section]:
 
 
 def _errors(material: Material) -> Iterator[Section]:
-    systems = material.on(Part.TEST)
+    systems = material.of_table_1(Part.TEST)
     if not systems:
         return
     yield Section(
@@ -109,8 +116,8 @@ def _errors(material: Material) -> Iterator[Section]:
         name = tables.NAMES[setting]
         yield Section(
             f"Errors, {name}",
-            "The paper's table 2 and its counting: PNM and PVM are of all instances, whichever tool was called, so "
-            "that the tool's errors (IF to TPM) add up to 100 less Tool Acc, and IF, PNM and PVM to 100 less Param Acc.",
+            "The paper's table 2 and its counting: PNM and PVM are of all instances, whichever tool was called. So the "
+            "tool's errors (IF to TPM) add up to 100 less Tool Acc, and IF, PNM and PVM to 100 less Param Acc.",
             [tables.error_table(systems, Part.TEST, setting)],
         )
 
@@ -136,7 +143,7 @@ def _significance(material: Material) -> Iterator[Section]:
 
 def _unseen(material: Material) -> Iterator[Section]:
     text = "Test instances whose tools and functionalities occur in no role in training. Not in the paper."
-    if systems := material.on(Part.UNSEEN):
+    if systems := material.of_table_1(Part.UNSEEN):
         table = tables.accuracy_table(systems, Part.UNSEEN, paper=False)
         yield Section("Unseen tools", text, [pictures.accuracy_picture(systems, Part.UNSEEN), table])
     else:
@@ -149,7 +156,8 @@ def _ablations(material: Material) -> Iterator[Section]:
     for system in material.on(Part.TEST, whole=True):
         own = [each.config for each in evaluated.values() if each.config.ablation]
         configs = {each.name: each for each in [*shipped, *own] if each.ablation and each.ablation.of == system.name}
-        if not configs or not any(name in evaluated for name in configs):
+        # Of others' models there is only one without history: that is the next section's.
+        if system.config.kind != "model" or not any(name in evaluated for name in configs):
             continue
         rows = [AblationRow(each.title, evaluated.get(name), each.paper) for name, each in configs.items()]
         yield Section(

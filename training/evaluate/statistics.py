@@ -31,7 +31,8 @@ class Share:
         share, z2 = self.hits / self.count, _Z**2
         middle = (share + z2 / (2 * self.count)) / (1 + z2 / self.count)
         half = _Z * sqrt(share * (1 - share) / self.count + z2 / (4 * self.count**2)) / (1 + z2 / self.count)
-        return max(0.0, 100 * (middle - half)), min(100.0, 100 * (middle + half))
+        # At the ends rounding may leave the share itself outside.
+        return min(self.percent, max(0.0, 100 * (middle - half))), max(self.percent, min(100.0, 100 * (middle + half)))
 
 
 def share(hits: Sequence[bool]) -> Share:

@@ -1,6 +1,6 @@
 """The report's tables, as text to be laid out: nothing here is measured, and what is missing is said to be missing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,7 @@ NAMES = {
 }
 NOTHING = "–"
 PAPER = "The paper, on its own data"
+_PAPER_MODEL = "PEToolLLaMA"
 LENGTHS = ((1, 3), (4, 5), (6, 7), (8, 9), (10, 12), (13, 15), (16, 10**6))
 """Of histories, both ends included."""
 
@@ -114,13 +115,18 @@ def ablation_table(full: EvaluatedSystem, rows: Sequence[AblationRow], part: Par
             lines.append(_missing(row.title, 6))
             continue
         lines.append(Line((row.title, *_accuracies(scores), _difference(test), p_value(test.p), f"{test.count:,}")))
-    lines.append(Line((PAPER, *[""] * 6), "heading"))
-    for method in ("PEToolLLaMA", "w/o DPO", "w/o SFT"):
-        tool, parameters = TABLE_1[method][ALL]
-        change = tool - TABLE_1["PEToolLLaMA"][ALL][0]
-        shown = (f"{tool:.1f}", f"{parameters:.1f}", NOTHING, f"{change:+.1f}" if change else NOTHING, NOTHING, NOTHING)
-        lines.append(Line((method, *shown), "paper"))
+    if full.config.paper == _PAPER_MODEL:
+        lines += _paper_ablations()
     return Table(("system", "Tool Acc", "Param Acc", "both", "Tool Acc, difference", "p", "n"), tuple(lines))
+
+
+def _paper_ablations() -> Iterator[Line]:
+    yield Line((PAPER, *[""] * 6), "heading")
+    for method in (_PAPER_MODEL, "w/o DPO", "w/o SFT"):
+        tool, parameters = TABLE_1[method][ALL]
+        change = tool - TABLE_1[_PAPER_MODEL][ALL][0]
+        shown = (f"{tool:.1f}", f"{parameters:.1f}", NOTHING, f"{change:+.1f}" if change else NOTHING, NOTHING, NOTHING)
+        yield Line((method, *shown), "paper")
 
 
 def length_table(systems: Sequence[EvaluatedSystem], part: Part) -> Table:

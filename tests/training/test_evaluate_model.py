@@ -1,0 +1,181 @@
+"""Models of the service's engines on the benchmark: the scripted engine, and a real one in this process."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.calling.answers import write_answer
+from app.domain import AnswerStyle
+from app.errors import EngineDown, EngineRefused, SetupError
+from app.inference.engine import GenerationRequest
+from app.inference.scripted import ScriptedEngine
+from app.prompting.builder import PromptBuilder
+from app.prompting.formats import format_named
+from app.prompting.tokenizer import PromptTokenizer
+from tests.tiny_model import tiny_adapter, tiny_model, tiny_tokenizer
+from tests.training.evaluate_cases import benchmark, questions
+from training.benchmark.records import Part
+from training.evaluate.config import ModelSystem
+from training.evaluate.evaluate import Evaluation, Wanted
+from training.evaluate.metrics import judge
+from training.evaluate.model import AskedModel
+from training.evaluate.systems import Failed
+from training.questions import Question
+
+QUESTION = questions()[1]
+OTHER = [each.tool.name for each in QUESTION.ordered].index(QUESTION.ranked[-1].tool.name)
+"""Place of the tool that the ranker wants least."""
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PromptTokenizer:
+    directory = tmp_path_factory.mktemp("tokenizer")
+    tiny_tokenizer(directory)
+    return PromptTokenizer.load(directory)
+
+
+async def no_sleep(_: float) -> None:
+    pass
+
+
+def asked(
+    tokenizer: PromptTokenizer,
+    engine: ScriptedEngine,
+    *,
+    format: str = "hinted-1",  # noqa: A002
+    budget: int = 4000,
+    **settings: Any,
+) -> AskedModel:
+    config = ModelSystem.model_validate({"name": "m", "kind": "model", "base": "b", **settings})
+    prompts = PromptBuilder(tokenizer, format_named(format), 100_000 if config.right_cut else budget)
+    return AskedModel(config, engine, prompts, adapter=None, budget=budget, sleep=no_sleep)
+
+
+def right_answer(question: Question, style: AnswerStyle) -> str:
+    names = [candidate.tool.name for candidate in question.ordered]
+    place = names.index(question.instance.answer.tool_name)
+    label = "" if style is AnswerStyle.NAME else "ABCDEFGHIJ"[place]
+    return write_answer(question.ordered[place].tool, question.instance.answer.parameters, label, style)
+
+
+def chances(question: Question, favourite: int) -> Any:
+    """Label log-probabilities that favour one place of the prompt."""
+    return lambda request: {label: -0.1 if at == favourite else -5.0 for at, label in enumerate(request.labels)}
+
+
+async def test_a_right_answer_is_read_as_the_right_call_with_probabilities(tokenizer: PromptTokenizer) -> None:
+    place = [each.tool.name for each in QUESTION.ordered].index(QUESTION.instance.answer.tool_name)
+    engine = ScriptedEngine(
+        lambda _: right_answer(QUESTION, AnswerStyle.LABELLED_NAME), label_logprobs=chances(QUESTION, place)
+    )
+    row = await asked(tokenizer, engine).answer(QUESTION)
+    assert judge(row.said, QUESTION.instance).joint
+    assert row.probabilities is not None
+    assert max(row.probabilities, key=row.probabilities.__getitem__) == QUESTION.instance.answer.tool_name
+    request = engine.requests[0]
+    assert (request.temperature, request.schema is not None, row.decided_by) == (0.1, True, "model")
+
+
+async def test_fused_has_the_model_write_the_other_tool_anew(tokenizer: PromptTokenizer) -> None:
+    engine = ScriptedEngine()
+    row = await asked(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
+    assert (row.said.tool, row.decided_by) == (QUESTION.ranked[0].tool.name, "fused")
+    whole, one = [request.schema for request in engine.requests]
+    assert whole is not None
+    assert one is not None
+    assert ("anyOf" in whole, "anyOf" in one) == (True, False)
+    await asked(tokenizer, engine, decision="fused", fusion_weight=0.0).answer(QUESTION)
+    assert len(engine.requests) == 3
+
+
+async def test_fused_keeps_the_models_own_answer_where_the_other_is_not_written(tokenizer: PromptTokenizer) -> None:
+    other = QUESTION.ordered[OTHER].tool
+    own = write_answer(other, {}, "ABCDEFGHIJ"[OTHER], AnswerStyle.LABELLED_NAME)
+
+    def once(request: GenerationRequest) -> Any:
+        assert request.schema is not None
+        return own if "anyOf" in request.schema else EngineRefused("no")
+
+    engine = ScriptedEngine(once, label_logprobs=chances(QUESTION, OTHER))
+    row = await asked(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
+    assert (row.said.tool, row.decided_by, len(engine.requests)) == (other.name, "model", 2)
+
+
+async def test_parameters_may_be_the_rules(tokenizer: PromptTokenizer) -> None:
+    written = json.loads(right_answer(QUESTION, AnswerStyle.LABELLED_NAME)) | {"parameters": {"days": 5}}
+    engine = ScriptedEngine(lambda _: json.dumps(written))
+    by_model = await asked(tokenizer, engine).answer(QUESTION)
+    by_rules = await asked(tokenizer, engine, parameters="rules").answer(QUESTION)
+    assert (by_model.said.parameters, by_model.said.tool) == ({"days": 5}, by_rules.said.tool)
+    assert by_rules.said.parameters != {"days": 5}
+
+
+async def test_free_generation_may_be_anything(tokenizer: PromptTokenizer) -> None:
+    engine = ScriptedEngine(lambda _: "I would rather not.")
+    row = await asked(tokenizer, engine, schema=False).answer(QUESTION)
+    assert engine.requests[0].schema is None
+    assert (row.said.problem, row.text) == ("invalid_format", "I would rather not.")
+    engine.answer = lambda _: '{"tool_name": "Made.Up.Tool", "parameters": {"days": 3}}'
+    row = await asked(tokenizer, engine, schema=False).answer(QUESTION)
+    assert (row.said.problem, row.said.parameters) == ("tool_hallucination", {"days": 3})
+
+
+async def test_right_cut_prompts_lose_their_right_end(tokenizer: PromptTokenizer) -> None:
+    engine = ScriptedEngine()
+    await asked(tokenizer, engine, format="published-1").answer(QUESTION)
+    whole = engine.requests[0].prompt
+    await asked(tokenizer, engine, format="published-1", budget=600, right_cut=True).answer(QUESTION)
+    assert engine.requests[1].prompt == whole[:600]
+    assert QUESTION.instance.instruction in tokenizer.decode(whole)
+    assert QUESTION.instance.instruction not in tokenizer.decode(whole[:600])
+
+
+async def test_without_hints_candidates_are_told_apart_by_nothing_in_them(tokenizer: PromptTokenizer) -> None:
+    engine = ScriptedEngine()
+    for hints in (True, False):
+        await asked(tokenizer, engine, hints=hints).answer(QUESTION)
+    said = [tokenizer.decode(request.prompt) for request in engine.requests]
+    assert said[1].count("fit 9, liked 9, disliked 9") == len(QUESTION.ranked) > said[0].count("fit 9, liked 9")
+
+
+async def test_an_engine_that_is_away_is_asked_again_and_one_that_refuses_is_not(tokenizer: PromptTokenizer) -> None:
+    engine = ScriptedEngine()
+    answers: list[Any] = [EngineDown("away"), EngineDown("away"), right_answer(QUESTION, AnswerStyle.LABELLED_NAME)]
+    engine.answer = lambda _: answers.pop(0)
+    assert judge((await asked(tokenizer, engine).answer(QUESTION)).said, QUESTION.instance).joint
+    engine.answer = lambda _: EngineDown("away")
+    with pytest.raises(Failed, match="asked 3 times"):
+        await asked(tokenizer, engine, retries=2).answer(QUESTION)
+    engine.answer = lambda _: EngineRefused("too long")
+    with pytest.raises(Failed, match="too long"):
+        await asked(tokenizer, engine, retries=2).answer(QUESTION)
+    assert len(engine.requests) == 3 + 3 + 1
+
+
+async def test_a_prompt_that_does_not_fit_fails_alone(tokenizer: PromptTokenizer) -> None:
+    model = asked(tokenizer, ScriptedEngine(), budget=610)
+    with pytest.raises(Failed) as failed:
+        await model.answer(QUESTION)
+    assert failed.value.alone
+
+
+def test_a_model_in_this_process_is_evaluated_from_its_files(tmp_path: Path) -> None:
+    base = tiny_model(tmp_path / "base")
+    adapter = tiny_adapter(base, tmp_path / "adapter", 1)
+    values = {"name": "tiny", "kind": "model", "base": str(base), "adapter": str(adapter), "threads": 1}
+    config = ModelSystem.model_validate({**values, "prompt_format": "hinted-1", "max_tokens": 60})
+    evaluation = Evaluation(benchmark(tmp_path / "benchmark"))
+    done = evaluation.evaluate(config, Wanted(Part.TEST, instances=2))
+    assert (done.ran.asked, done.ran.failed) == (2, 0)
+    assert all(each.row.text and each.row.probabilities for each in done.scores.judged)
+    # Other weights are another system.
+    tiny_adapter(base, adapter, 2)
+    with pytest.raises(SetupError, match=r"adapter adapter_model\.safetensors changed"):
+        evaluation.evaluate(config, Wanted(Part.TEST))
+    gone = ModelSystem.model_validate({**values, "adapter": str(tmp_path / "gone")})
+    with pytest.raises(SetupError, match="train it first"):
+        evaluation.evaluate(gone, Wanted(Part.TEST))
+    with pytest.raises(SetupError, match="prompt_format"):
+        evaluation.evaluate(ModelSystem.model_validate({**values, "name": "other"}), Wanted(Part.TEST))
