@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -16,7 +17,7 @@ from app.inference.vllm import VllmEngine
 from app.prompting.builder import PromptBuilder
 from app.prompting.tokenizer import MAX_LABELS, PromptTokenizer
 from app.retrieval.matcher import Matcher
-from app.served import Served, is_default, served
+from app.served import MODELS, Served, is_default, served
 from app.services.model_calls import ModelCaller
 
 _VLLM_CONCURRENCY, _LOCAL_CONCURRENCY = 64, 8
@@ -34,13 +35,15 @@ class OpenModel:
 
 
 @asynccontextmanager
-async def open_model(settings: Settings, dimension: int, engine: Engine | None = None) -> AsyncIterator[OpenModel]:
-    """`dimension`: the embedder's. `engine` takes the place of the configured one.
+async def open_model(
+    settings: Settings, dimension: int, engine: Engine | None = None, models: Path = MODELS
+) -> AsyncIterator[OpenModel]:
+    """`dimension`: the embedder's. `engine` takes the place of the configured one; `models` holds the shipped ones.
 
     Raises SetupError for a model that cannot be served. Only the shipped one, where nobody asked for another, may
     fail: the service has its ladder, and says so.
     """
-    opened = await asyncio.to_thread(_opened, settings, dimension, engine)
+    opened = await asyncio.to_thread(_opened, settings, dimension, engine, models)
     try:
         yield opened
     finally:
@@ -48,11 +51,11 @@ async def open_model(settings: Settings, dimension: int, engine: Engine | None =
             await opened.caller.engine.close()
 
 
-def _opened(settings: Settings, dimension: int, engine: Engine | None) -> OpenModel:
+def _opened(settings: Settings, dimension: int, engine: Engine | None, models: Path) -> OpenModel:
     if settings.engine == "none" and engine is None:
         return OpenModel()
     try:
-        return _open(settings, dimension, engine)
+        return _open(settings, dimension, engine, models)
     except (SetupError, ImportError, OSError) as error:
         if engine is not None or not is_default(settings):
             raise
@@ -61,14 +64,14 @@ def _opened(settings: Settings, dimension: int, engine: Engine | None) -> OpenMo
     return OpenModel(fault=fault)
 
 
-def _open(settings: Settings, dimension: int, engine: Engine | None) -> OpenModel:
-    model = served(settings)
+def _open(settings: Settings, dimension: int, engine: Engine | None, models: Path) -> OpenModel:
+    model = served(settings, models)
     tokenizer = PromptTokenizer.load(model.model)
     if model.prompt_format.labels:
         # As many as a request may have candidates: a tokenizer that lacks them is told now, not then.
         tokenizer.labels(MAX_LABELS)
     prompts = PromptBuilder(tokenizer, model.prompt_format, budget=model.prompt_tokens)
-    matcher = _matcher(model, dimension) if model.prompt_format.matched else None
+    matcher = _matcher(models / "matcher", model, dimension) if model.prompt_format.matched else None
     caller = ModelCaller(
         engine if engine is not None else _engine(settings, model),
         prompts,
@@ -81,8 +84,8 @@ def _open(settings: Settings, dimension: int, engine: Engine | None) -> OpenMode
     return OpenModel(caller, model.decision, model.parameters)
 
 
-def _matcher(model: Served, dimension: int) -> Matcher:
-    matcher = Matcher.load()
+def _matcher(directory: Path, model: Served, dimension: int) -> Matcher:
+    matcher = Matcher.load(directory)
     if matcher.dimension != dimension:
         raise SetupError(
             f"Prompts of the format {model.prompt_format.name} have hints by the matcher, which knows the packaged "

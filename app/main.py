@@ -31,6 +31,7 @@ from app.retrieval.embedder import Embedder, SentenceTransformerEmbedder
 from app.retrieval.packaged_embedder import PackagedEmbedder
 from app.retrieval.preferences import PreferenceRanker
 from app.retrieval.ranker_weights import SHIPPED, load_weights
+from app.served import MODELS
 from app.services.catalogue import CatalogueService
 from app.services.catalogue_events import CatalogueEvents
 from app.services.deciding import NO_ENGINE, NOT_LOADED, Decider
@@ -124,8 +125,11 @@ def _load(settings: Settings) -> Embedder:
         ) from error
 
 
-def create_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
-    """Opens nothing: the application's lifespan does. `engine` takes the place of the configured one."""
+def create_app(settings: Settings, *, engine: Engine | None = None, models: Path = MODELS) -> FastAPI:
+    """Opens nothing: the application's lifespan does.
+
+    `engine` takes the place of the configured one, `models` that of the folder of shipped models.
+    """
     metrics = Metrics()
 
     @asynccontextmanager
@@ -136,7 +140,7 @@ def create_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
         ranker = PreferenceRanker(load_weights(Path(settings.ranker_weights) if settings.ranker_weights else SHIPPED))
         async with (
             open_parts(settings) as parts,
-            open_model(settings, parts.embedder.dimension, engine) as model,
+            open_model(settings, parts.embedder.dimension, engine, models) as model,
             asyncio.TaskGroup() as tasks,
         ):
             services = _services(settings, parts, model, ranker, metrics)

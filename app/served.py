@@ -13,9 +13,9 @@ from app.inference.manifests import Manifest, read_manifest, weights_digest
 from app.prompting.builder import BUDGET
 from app.prompting.formats import PromptFormat, format_named
 
-SHIPPED = Path(__file__).parents[1] / "models" / "small"
-"""`base` and the adapters `sft` and `dpo`, each in Hugging Face's layout; `served.json`."""
-SERVED = "served.json"
+MODELS = Path(__file__).parents[1] / "models"
+"""What ships, of which `small` is the language model: `base` and the adapters `sft` and `dpo`, each in Hugging Face's
+layout, and `served.json`."""
 _DEFAULT_FORMAT = "hinted-1"
 _WEIGHT = 0.5
 
@@ -55,10 +55,11 @@ def is_default(settings: Settings) -> bool:
     return settings.engine == "local" and not any(given)
 
 
-def served(settings: Settings, shipped: Path = SHIPPED) -> Served:
+def served(settings: Settings, models: Path = MODELS) -> Served:
     """Raises SetupError where files are missing, or settings contradict what the model was trained with."""
+    shipped = models / "small"
     as_shipped = not (settings.model or settings.adapter)
-    recommended = _recommendation(shipped / SERVED) if as_shipped else Recommended("")
+    recommended = _recommendation(shipped / "served.json") if as_shipped else Recommended("")
     model = settings.model or str(shipped / "base")
     adapter = settings.adapter or (str(shipped / recommended.adapter) if recommended.adapter else "")
     # Elsewhere it is a name.

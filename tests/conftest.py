@@ -23,6 +23,7 @@ from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
 from app.inference.engine import Engine
 from app.main import create_app
+from app.served import MODELS
 from tests.catalogue import TOOLS
 from tests.tiny_model import tiny_adapter, tiny_model
 
@@ -109,11 +110,12 @@ def adapter_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @contextmanager
-def running(settings: Settings, engine: Engine | None = None) -> Iterator[str]:
+def running(settings: Settings, engine: Engine | None = None, models: Path = MODELS) -> Iterator[str]:
     """The service over HTTP, in a thread of its own; its URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", settings.port))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, engine=engine), access_log=False, log_level="error"))
+    app = create_app(settings, engine=engine, models=models)
+    server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="error"))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listener]),))
     thread.start()
     try:
