@@ -21,10 +21,11 @@ from training.small.pretrain import Pretrainer, Writer
 from training.small.tokenizer import BEGIN, END, PAD, save_tokenizer, train_tokenizer
 from training.small.uses import Use, uses_of
 from training.stages import MANIFEST as STAGE_MANIFEST
-from training.stages import Progress, Workspace, only_here, told
+from training.stages import Progress, Workspace, digest, only_here, told
 
 _VERSION = 1
 _LOG = "training.json"
+_LENGTH = ("examples", "decay")
 _SCORES = ("examples", "tokens", "loss", "label_accuracy", "parameter_accuracy")
 
 
@@ -66,12 +67,19 @@ def make_base(
     settings: dict[str, Json] = {"config": config.model_dump(mode="json"), "data": benchmark.data.digest}
 
     def produce(folder: Path) -> Mapping[str, Json]:
-        return _made(config, material, benchmark, folder, work / "pretraining", progress, tell)
+        checkpoints = work / f"pretraining-{digest(_begun_with(settings))[:12]}"
+        return _made(config, material, benchmark, folder, checkpoints, progress, tell)
 
     with only_here(work):
         stage = Workspace(work, progress).run("base", produce, version=_VERSION, settings=settings)
     publish(stage.directory, out)
     return out
+
+
+def _begun_with(settings: Mapping[str, Json]) -> Json:
+    """What a checkpoint depends on: not how long training is to go on."""
+    pretraining = {name: value for name, value in settings["config"]["pretraining"].items() if name not in _LENGTH}
+    return {**settings, "config": {**settings["config"], "pretraining": pretraining}}
 
 
 def _made(

@@ -28,7 +28,7 @@ class Architecture(_Section):
 
 
 class Pretraining(_Section):
-    examples: int = Field(default=300_000, ge=1)
+    examples: int = Field(default=200_000, ge=1)
     """Uses of tools that are read, each with other candidates and other values each time."""
     step_tokens: int = Field(default=8_192, ge=256)
     """Of a batch, padding included."""
@@ -43,6 +43,8 @@ class Pretraining(_Section):
     redrawn: float = Field(default=0.5, ge=0, le=1)
     """How often values that stand in the instruction are replaced, there and in the answer: copying is to be learned,
     not what is usually copied."""
+    drills: float = Field(default=0.4, ge=0, le=1)
+    """Share of the examples that are short ones of copying (`training.small.uses.Drills`)."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps."""
     held_out: int = Field(default=400, ge=1)

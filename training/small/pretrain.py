@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.calling.answers import write_answer
-from app.domain import HistorySetting, Json, Tool
+from app.domain import Candidate, Hints, HistorySetting, Json, Tool
 from app.errors import PromptTooLong
 from app.prompting.builder import PromptBuilder
 from app.prompting.formats import format_named
@@ -23,7 +23,7 @@ from app.prompting.tokenizer import PromptTokenizer
 from training.seeding import shuffled_by_hash
 from training.small.config import SmallConfig
 from training.small.network import SmallLlama
-from training.small.uses import Redrawer, Rivals, Use
+from training.small.uses import Drills, Redrawer, Rivals, Use
 from training.stages import Progress
 
 _POOL = 1_024
@@ -76,6 +76,7 @@ class Writer:
         self._builder = PromptBuilder(tokenizer, format_named(config.prompt_format), config.prompt_tokens)
         self._rivals = Rivals(tools)
         self._redrawer = Redrawer(uses)
+        self._drills = Drills(tools, uses)
         assert tokenizer.end is not None
         self._end = tokenizer.end
 
@@ -85,9 +86,9 @@ class Writer:
         found = []
         for place in range(first, first + _POOL):
             chance = random.Random(f"{self._config.seed}:{place}")  # noqa: S311 (not a secret)
-            use = self._train[place % len(self._train)]
-            use = self._redrawer.redraw(use, self._tools[use.call.tool_name], chance, self._config.pretraining.redrawn)
-            example = self._example(use, chance)
+            example = (
+                self._drill(chance) if chance.random() < self._config.pretraining.drills else self._drawn(place, chance)
+            )
             if example is not None:
                 found.append(example)
         return found
@@ -96,8 +97,19 @@ class Writer:
         chance = random.Random(self._config.seed)  # noqa: S311
         return [found for use in self.held_out if (found := self._example(use, chance)) is not None]
 
+    def _drawn(self, place: int, chance: random.Random) -> Example | None:
+        use = self._train[place % len(self._train)]
+        tool = self._tools[use.call.tool_name]
+        return self._example(self._redrawer.redraw(use, tool, chance, self._config.pretraining.redrawn), chance)
+
+    def _drill(self, chance: random.Random) -> Example | None:
+        use, tool = self._drills.draw(chance)
+        return self._written(use, [Candidate(tool, 0.0, 0.0, hints=Hints(9, 9, 9))])
+
     def _example(self, use: Use, chance: random.Random) -> Example | None:
-        candidates = self._rivals.draw(use, chance)
+        return self._written(use, self._rivals.draw(use, chance))
+
+    def _written(self, use: Use, candidates: Sequence[Candidate]) -> Example | None:
         try:
             prompt = self._builder.build(use.instruction, HistorySetting.NONE, (), candidates, today=use.day)
         except PromptTooLong:

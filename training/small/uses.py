@@ -12,15 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from app.domain import Candidate, Hints, Json, Tool, ToolCall
+from app.domain import Candidate, Hints, Json, Parameter, Tool, ToolCall
 from training.benchmark.records import Instance
 
-_FEWEST, _MOST = 1, 10
+_COUNTS, _SHARES = ((1, 3), (4, 6), (7, 10)), (0.6, 0.25, 0.15)
+"""Candidates: mostly few, as an example costs what its prompt has tokens, and teaches by its answer's."""
 _NEAR = 0.5
 """Share of the other candidates that are of the same category."""
 _BEST = 0.85
 """How often the right tool's hint is the highest: hints are good, not perfect."""
 _DATE = re.compile(r"\d{4}-\d{2}(-\d{2})?\b")
+_QUOTES = ('""', "''", "“”", "«»")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -56,7 +58,7 @@ class Rivals:
     def draw(self, use: Use, chance: random.Random) -> list[Candidate]:
         """1 to 10 in random order, the right one among them, with the hint for a prompt without history."""
         right = self._tools[use.call.tool_name]
-        count = chance.randint(_FEWEST, _MOST) if chance.random() < 0.6 else chance.randint(_FEWEST, 4)
+        count = chance.randint(*chance.choices(_COUNTS, _SHARES)[0])
         chosen = {right.name: right}
         for _ in range(4 * count):
             if len(chosen) == count:
@@ -145,3 +147,72 @@ def _like(character: str, chance: random.Random) -> str:
     if character.isascii() and character.isalpha():
         return chance.choice(string.ascii_uppercase if character.isupper() else string.ascii_lowercase)
     return character
+
+
+class Drills:
+    """Short uses of tools that do not exist: nothing to be read in them but where a value stands.
+
+    A small model learns to copy from many of them in minutes, and from whole prompts alone in hours.
+    """
+
+    def __init__(self, tools: Mapping[str, Tool], uses: Sequence[Use]) -> None:
+        kinds = {
+            (parameter.name, parameter.description)
+            for tool in tools.values()
+            for parameter in tool.parameters
+            if parameter.schema.get("type") in ("string", "number") and "enum" not in parameter.schema
+        }
+        self._kinds = sorted(kinds)
+        self._words = sorted({word for use in uses for word in _WORD.findall(use.instruction)})
+        self._days = [use.day for use in uses]
+
+    def draw(self, chance: random.Random) -> tuple[Use, Tool]:
+        kinds = chance.sample(self._kinds, chance.randint(1, 4))
+        kinds = list({name: (name, description) for name, description in kinds}.values())
+        parameters: dict[str, Json] = {}
+        schema: dict[str, str] = {}
+        told: list[str] = []
+        for name, description in kinds:
+            value = self._value(chance)
+            parameters[name] = value
+            schema[name] = "string" if isinstance(value, str) else "number"
+            told.append(self._told(name, description, str(value), chance))
+        chance.shuffle(told)
+        tool = Tool(
+            ".".join(self._some(chance, 1, 2).title() for _ in range(3)), "", "", "", "",
+            tuple(Parameter(name, {"type": schema[name]}, True, description) for name, description in kinds),
+        )  # fmt: skip
+        pieces = [each for text in told for each in (self._some(chance, 0, 4), text)]
+        instruction = " ".join(filter(None, [*pieces, self._some(chance, 0, 3)]))
+        return Use(instruction, ToolCall(tool.name, parameters), chance.choice(self._days)), tool
+
+    def _some(self, chance: random.Random, fewest: int, most: int) -> str:
+        return " ".join(chance.choice(self._words) for _ in range(chance.randint(fewest, most)))
+
+    def _value(self, chance: random.Random) -> Json:
+        match chance.randrange(5):
+            case 0:
+                return chance.randint(0, 10 ** chance.randint(1, 6))
+            case 1:
+                letters = string.ascii_letters + string.digits + "-_"
+                return "".join(chance.choice(letters) for _ in range(chance.randint(2, 10)))
+            case 2:
+                return round(chance.uniform(0, 10 ** chance.randint(1, 4)), chance.randint(1, 3))
+            case _:
+                return self._some(chance, 1, 6)
+
+    def _told(self, name: str, description: str, value: str, chance: random.Random) -> str:
+        """The value, with the words that say which it is before or behind it, or between quotation marks."""
+        if chance.random() < 0.4:
+            quotes = chance.choice(_QUOTES)
+            value = f"{quotes[0]}{value}{quotes[1]}"
+        called = " ".join(_WORD.findall(name)).lower() if chance.random() < 0.5 else description[:40].lower()
+        match chance.randrange(4):
+            case 0:
+                return f"{value} ({called})"
+            case 1:
+                return f"{called}: {value},"
+            case 2:
+                return f"{called} {value}."
+            case _:
+                return f"{called} is {value};"
