@@ -121,7 +121,7 @@ def test_the_format_and_the_budget_are_the_adapters_else_the_models_else_the_def
 
 @pytest.mark.parametrize("given", [{}, {"adapter": "dpo"}, {"model": "base"}])
 def test_another_format_than_it_was_trained_on_is_refused(models: Path, given: dict[str, str]) -> None:
-    paths = {name: str(models / "small" / value) for name, value in given.items()}
+    paths: dict[str, Any] = {name: str(models / "small" / value) for name, value in given.items()}
     with pytest.raises(SetupError, match="trained on terse-1"):
         served(Settings(prompt_format="hinted-1", **paths), models)
     assert served(Settings(prompt_format="terse-1", **paths), models).prompt_format.matched
