@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from app.domain import DecisionRule, Json
+from app.domain import DecisionRule, Json, ParameterRule
 from app.errors import SetupError
 from app.prompting.builder import BUDGET
 
@@ -107,8 +107,8 @@ class ModelSystem(_Asked):
     """Decoded under the answer's JSON Schema; False lets the model write freely."""
     decision: DecisionRule = DecisionRule.MODEL
     fusion_weight: float = Field(default=0.5, ge=0, le=1)
-    parameters: Literal["model", "rules"] = "model"
-    """rules: read from the instruction, for the tool that was chosen."""
+    parameters: ParameterRule = ParameterRule.MODEL
+    """For the tool that was chosen; `rules` as in service, where they find all that are required."""
     right_cut: bool = False
     """The prompt whole, then cut at its right end to the budget, as the published code does."""
     threads: int | None = Field(default=None, ge=1)

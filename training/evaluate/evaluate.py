@@ -10,7 +10,7 @@ from training.benchmark.records import Instance, Part
 from training.benchmark.systems import Scenes
 from training.evaluate.answers import EVALUATIONS, AnswerFile
 from training.evaluate.config import RuleSystem, SystemConfig
-from training.evaluate.opening import identity_of, open_system
+from training.evaluate.opening import identity_of, matcher_of, open_system
 from training.evaluate.runner import Ran, run
 from training.evaluate.samples import chosen
 from training.evaluate.scores import Scores, scores_of
@@ -75,7 +75,8 @@ class Evaluation:
         if self._scenes is None:
             self._scenes = self._benchmark.scenes(self._progress)
         history = isinstance(config, RuleSystem) or config.history
-        questions = questions_of(self._scenes).of(missing, self._progress, history=history)
+        matcher = matcher_of(config, part, self._benchmark)
+        questions = questions_of(self._scenes, matcher).of(missing, self._progress, history=history)
         return asyncio.run(self._asked(config, self._scenes, questions, answers, part))
 
     async def _asked(

@@ -11,7 +11,7 @@ from functools import partial
 from app.calling.answer_schema import answer_schema
 from app.calling.answers import Answer
 from app.calling.fusion import fused, probabilities
-from app.domain import DecisionRule, Hints, Tool
+from app.domain import DecisionRule, Hints, ParameterRule, Tool
 from app.errors import EngineDown, EngineError, EngineOverloaded, EngineTimeout, InvalidAnswer
 from app.inference.engine import Engine, Generation, GenerationRequest
 from app.prompting.builder import PromptBuilder
@@ -86,9 +86,10 @@ class AskedModel:
         await self._engine.close()
 
     def _said(self, answer: Answer | InvalidAnswer, question: Question) -> Said:
-        if isinstance(answer, Answer) and self._config.parameters == "rules":
-            return said_by_rules(answer.tool, question.instance)
-        return said_of(answer)
+        said = said_of(answer)
+        if isinstance(answer, Answer) and self._config.parameters is ParameterRule.RULES:
+            return said_by_rules(answer.tool, question.instance, otherwise=said)
+        return said
 
     async def _choose(self, question: Question, prompt: Prompt) -> _Choice:
         ask = partial(self._generated, question, prompt)

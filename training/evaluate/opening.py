@@ -1,7 +1,7 @@
 """From a config to a system that can be asked, and what identifies its answers."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,15 +11,19 @@ import app.prompting
 import app.retrieval
 import training.benchmark.systems
 import training.questions
-from app.domain import Json
+from app.domain import Json, ParameterRule
 from app.errors import SetupError
 from app.inference.engine import Engine
 from app.inference.manifests import Manifest, file_digests, read_manifest, weights_digest
 from app.inference.vllm import VllmEngine
 from app.prompting.builder import PromptBuilder
-from app.prompting.formats import format_named
+from app.prompting.formats import PromptFormat, format_named
 from app.prompting.tokenizer import PromptTokenizer
-from app.retrieval.ranker_weights import SHIPPED
+from app.retrieval.matcher import SHIPPED as MATCHER
+from app.retrieval.matcher import WEIGHTS as MATCHER_WEIGHTS
+from app.retrieval.matcher import Matcher
+from app.retrieval.ranker_weights import SHIPPED as RANKER
+from training.benchmark.records import Instance, Part
 from training.benchmark.systems import Scenes
 from training.evaluate.answers import Identity
 from training.evaluate.chat import AskedEndpoint
@@ -49,24 +53,54 @@ class _Found:
 
 def identity_of(config: SystemConfig, benchmark: OpenedBenchmark) -> Identity:
     """Reads all weights. SetupError where the model's files are not there, or do not fit each other."""
-    data = asdict(benchmark.data)
     files = {
-        "ranker": file_hash(SHIPPED),
+        "ranker": file_hash(RANKER),
         "code of retrieval": code_digest(app.retrieval, training.questions, training.benchmark.systems),
     }
-    if isinstance(config, RuleSystem) or (isinstance(config, ModelSystem) and config.parameters == "rules"):
-        files["code of extraction"] = code_digest(app.calling.extraction)
-    if not isinstance(config, RuleSystem):
-        files["code of prompts"] = code_digest(app.prompting)
     manifests: dict[str, Json] = {}
     if isinstance(config, ModelSystem):
-        files["code of calls"] = code_digest(app.calling, without="extraction")
         found = _found(config)
-        files |= _weights(config, found)
-        manifests = {
-            name: asdict(each) for name, each in (("base", found.base), ("adapter", found.adapter)) if each is not None
-        }
-    return Identity(config.deciding(), data, files, manifests)
+        files |= {**_weights(config, found), "code of calls": code_digest(app.calling, without="extraction")}
+        named = (("base", found.base), ("adapter", found.adapter))
+        manifests = {role: asdict(each) for role, each in named if each is not None}
+    format = format_of(config)  # noqa: A001
+    if format is not None:
+        files["code of prompts"] = code_digest(app.prompting)
+    if format is not None and format.matched:
+        files["matcher"] = file_hash(MATCHER / MATCHER_WEIGHTS)
+    if _reads_by_rules(config, format):
+        files["code of extraction"] = code_digest(app.calling.extraction)
+    return Identity(config.deciding(), asdict(benchmark.data), files, manifests)
+
+
+def _reads_by_rules(config: SystemConfig, format: PromptFormat | None) -> bool:  # noqa: A002
+    if isinstance(config, RuleSystem) or (format is not None and format.matched):
+        return True
+    return isinstance(config, ModelSystem) and config.parameters is ParameterRule.RULES
+
+
+def format_of(config: SystemConfig) -> PromptFormat | None:
+    """None for systems without a prompt. SetupError where neither config nor manifest names one."""
+    if isinstance(config, RuleSystem):
+        return None
+    name = config.prompt_format
+    if name is None and isinstance(config, ModelSystem):
+        told = _found(config).manifest
+        name = told.prompt_format if told is not None else None
+    if name is None:
+        asked = config.base if isinstance(config, ModelSystem) else config.name
+        raise SetupError(f"{asked} has no petool.json that names the prompt's format: give prompt_format.")
+    return format_named(name)
+
+
+def matcher_of(config: SystemConfig, part: Part, benchmark: OpenedBenchmark) -> Callable[[Instance], Matcher] | None:
+    """Whose hints an instance gets; None where they are the ranker's, or there are none. As in service the shipped
+    matcher's, but in the training part those of one that never saw the user."""
+    format = format_of(config)  # noqa: A001
+    if part is Part.TRAIN or format is None or not format.matched:
+        return benchmark.matcher_of(format)
+    whole = Matcher.load(MATCHER)
+    return lambda _: whole
 
 
 def open_system(config: SystemConfig, scenes: Scenes) -> System:
@@ -117,13 +151,11 @@ def _weights(config: ModelSystem, found: _Found) -> Mapping[str, str]:
 
 
 def _open_model(config: ModelSystem) -> AskedModel:
-    told = _found(config).manifest
-    name = config.prompt_format or (told.prompt_format if told is not None else None)
-    if name is None:
-        raise SetupError(f"{config.base} has no petool.json that names the prompt's format: give prompt_format.")
+    told, format = _found(config).manifest, format_of(config)  # noqa: A001
+    assert format is not None
     budget = budget_of(config, told.prompt_tokens if told is not None else None)
     tokenizer = PromptTokenizer.load(config.base)
-    prompts = PromptBuilder(tokenizer, format_named(name), _UNCUT if config.right_cut else budget)
+    prompts = PromptBuilder(tokenizer, format, _UNCUT if config.right_cut else budget)
     engine, adapter = _engine(config, budget)
     return AskedModel(config, engine, prompts, adapter=adapter, budget=budget)
 

@@ -37,6 +37,9 @@ def _best_ranked(question: Question) -> str:
     return question.ranked[0].tool.name
 
 
-def said_by_rules(tool: Tool, instance: Instance) -> Said:
-    """The tool with the parameters that can be read from the instruction."""
-    return Said(tool.name, extract_parameters(instance.instruction, tool, now=instance.asked_at).parameters)
+def said_by_rules(tool: Tool, instance: Instance, *, otherwise: Said | None = None) -> Said:
+    """The tool with the parameters that can be read from the instruction; `otherwise` where a required one cannot."""
+    extraction = extract_parameters(instance.instruction, tool, now=instance.asked_at)
+    if extraction.missing and otherwise is not None:
+        return otherwise
+    return Said(tool.name, extraction.parameters)
