@@ -57,7 +57,7 @@ async def _run(settings: Settings, listener: socket.socket, console: Console, se
     config = uvicorn.Config(create_app(settings), access_log=False, log_level="warning", lifespan="on")
     server = uvicorn.Server(config)
     url = "http://{}:{}".format(*listener.getsockname())
-    with console.status("Starting PostgreSQL, the embedding model and the service …"):
+    with console.status("Starting PostgreSQL, the embedding model, the language model and the service …"):
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             if serving.done():
@@ -102,6 +102,8 @@ async def _show(client: httpx.AsyncClient, console: Console) -> None:
         answer = await _call(client, user_id)
         table.add_row(f"[bold]{user_id}[/]\n{about[user_id]}", _call_text(answer), _evidence_text(answer))
     console.print(table)
+    if answer["degraded"]:
+        console.print(f"[yellow]{answer['degraded_reason']['detail']}[/]")
     await _show_dislike(client, console, SHOWN_USERS[-1])
 
 
@@ -135,7 +137,18 @@ def _checked(answer: httpx.Response) -> Any:
 
 def _call_text(answer: Any) -> str:
     call = answer["tool_call"]
-    return f"[bold green]{call['tool_name']}[/]\n{json.dumps(call['parameters'], ensure_ascii=False)}"
+    by = {"model": f"the language model {answer['model']}", "fused": f"{answer['model']} and the preference ranker"}
+    return (
+        f"[bold green]{call['tool_name']}[/]\n{json.dumps(call['parameters'], ensure_ascii=False)}\n"
+        f"[dim]chosen by {by.get(answer['decided_by'], 'the preference ranker')}{_sure(answer)}[/]"
+    )
+
+
+def _sure(answer: Any) -> str:
+    """How probable the model finds its choice."""
+    chosen = [item for item in answer["candidates"] if item["tool_name"] == answer["tool_call"]["tool_name"]]
+    shares = [item["probability"] for item in chosen if item["probability"] is not None]
+    return f", {shares[0]:.0%} sure" if shares else ""
 
 
 def _evidence_text(answer: Any) -> str:
