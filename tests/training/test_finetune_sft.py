@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from app.errors import SetupError
 from app.inference.local.adapters import Adapters
@@ -13,7 +12,7 @@ from app.inference.local.model import CausalModel, Piece
 from app.inference.manifests import read_manifest, verify_files, weights_digest
 from app.prompting.tokenizer import PromptTokenizer
 from tests.training.conftest import Tiny
-from tests.training.finetune_cases import BUDGET, run, sft_values, tensors
+from tests.training.finetune_cases import BUDGET, run, sft_values
 from training.finetune.batches import IGNORED, AnswerCollator
 from training.finetune.callbacks import newest_checkpoint
 from training.finetune.config import FinetuneConfig
@@ -82,21 +81,16 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(tiny: Tiny) -> None:
         run(sft_values(tiny.base, tiny.benchmark, tiny.work, lr=0.02))
 
 
-def test_training_learns_and_the_same_config_gives_the_same_adapter(tiny: Tiny, tmp_path: Path) -> None:
-    """Eight examples again and again; the second run starts from nothing too."""
+def test_training_learns(tiny: Tiny, tmp_path: Path) -> None:
+    """Eight examples again and again."""
     changes: dict[str, Any] = {
         "instances": 8, "max_steps": 12, "evaluation": {"instances": 0}, "lr": 0.02, "label_weight": 3.0, "batch": 2
     }  # fmt: skip
-    adapters = []
-    for name in ("one", "two"):
-        finished = run(sft_values(tiny.base, tiny.benchmark, tmp_path / name, **changes))
-        adapters.append(tensors(finished.directory))
-        losses = json.loads(
-            (tmp_path / name / "work" / "runs" / "tiny-sft" / "checkpoint-12" / "trainer_state.json").read_text("utf-8")
-        )["log_history"]
-        shown = [row["loss"] for row in losses if "loss" in row]
-        assert sum(shown[-3:]) < 0.9 * sum(shown[:3])
-    assert all(torch.equal(adapters[0][key], adapters[1][key]) for key in adapters[0])
+    run(sft_values(tiny.base, tiny.benchmark, tmp_path, **changes))
+    state = tmp_path / "work" / "runs" / "tiny-sft" / "checkpoint-12" / "trainer_state.json"
+    losses = [row["loss"] for row in json.loads(state.read_text("utf-8"))["log_history"] if "loss" in row]
+    assert len(losses) == 12
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
 
 
 def test_what_reaches_the_model_is_the_whole_prompt_with_labels_on_the_answer(tiny: Tiny, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def _chances(generation: Generation, labels: Sequence[int], names: Sequence[str]
 
 
 async def sample_all(sampler: Sampler, questions: Sequence[Question], path: Path, progress: Progress) -> None:
-    """Appends a row for each question that the file has none of."""
+    """Appends a row for each question that the file has none of. Raises EngineError; the rows until then stay."""
     done = {each.id for each in read_samples(path)}
     waiting = iter([each for each in questions if each.instance.id not in done])
     progress.start("Sampling calls", len(questions))
@@ -96,9 +96,13 @@ async def sample_all(sampler: Sampler, questions: Sequence[Question], path: Path
                 file.flush()
                 progress.advance(1)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_AT_ONCE):
+                    group.create_task(work())
+        except ExceptionGroup as stopped:
+            # The first is what stopped the others.
+            raise stopped.exceptions[0] from stopped
         os.fsync(file.fileno())
 
 
