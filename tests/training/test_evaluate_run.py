@@ -81,8 +81,10 @@ async def test_a_last_line_cut_short_is_dropped_and_any_other_told(tmp_path: Pat
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     assert len(answers.rows(Part.TEST)) == 2
-    assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:2])
+    # Another process may be writing it.
+    assert path.read_bytes() == whole[:-20]
     await run(Telling(), questions()[2:3], answers, Part.TEST, concurrency=1)
+    assert path.read_bytes().splitlines()[:2] == whole.splitlines()[:2]
     assert len(answers.rows(Part.TEST)) == 3
     path.write_bytes(b'{"id": "x"}\n' + whole)
     with pytest.raises(SetupError, match=r"test\.jsonl:1"):

@@ -16,7 +16,6 @@ from typing import IO
 
 from app.domain import Json
 from app.errors import SetupError
-from training.benchmark.dataset import read_rows
 from training.benchmark.records import Part
 from training.evaluate.config import SystemConfig
 from training.evaluate.metrics import ErrorKind, Said
@@ -120,25 +119,37 @@ class AnswerFile:
         return self.directory / f"{part.value}.jsonl"
 
     def rows(self, part: Part) -> dict[str, Row]:
-        """By instance. A last line that was cut short is dropped from the file; SetupError for any other broken one."""
+        """By instance. A last line that is cut short, or just being written, is not read; SetupError, with file and
+        line, for any other broken one."""
         path = self.path(part)
         if not path.exists():
             return {}
-        with told(path), path.open("r+b") as file:
-            content = file.read()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                file.truncate(whole)
-        return read_answers(path)
+        with told(path):
+            content = path.read_bytes()
+        found = {}
+        for number, line in enumerate(content[: _whole(content)].splitlines(), 1):
+            try:
+                row = Row.from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise SetupError(
+                    f"{path}:{number} is not an answer: {error!r}. Delete the line, and run again."
+                ) from error
+            found[row.id] = row
+        return found
 
     @contextmanager
     def appending(self, part: Part) -> Iterator[IO[str]]:
-        with told(self.path(part)), self.path(part).open("a", encoding="utf-8") as file:
-            try:
-                yield file
-            finally:
-                file.flush()
-                os.fsync(file.fileno())
+        """Behind the last whole line: what was cut short is dropped from the file."""
+        path = self.path(part)
+        with told(path):
+            if path.exists():
+                os.truncate(path, _whole(path.read_bytes()))
+            with path.open("a", encoding="utf-8") as file:
+                try:
+                    yield file
+                finally:
+                    file.flush()
+                    os.fsync(file.fileno())
 
     def ran(self, **facts: Json) -> None:
         """Adds a run to the manifest."""
@@ -163,16 +174,9 @@ def append(file: IO[str], row: Row) -> None:
     file.flush()
 
 
-def read_answers(path: Path) -> dict[str, Row]:
-    """By instance, of a file whose lines are whole. SetupError, with file and line, for a broken one."""
-    found: dict[str, Row] = {}
-    for number, values in enumerate(read_rows(path), 1):
-        try:
-            row = Row.from_json(values)
-        except (KeyError, TypeError) as error:
-            raise SetupError(f"{path}:{number} is not an answer: {error!r}. Delete the line, and run again.") from error
-        found[row.id] = row
-    return found
+def _whole(content: bytes) -> int:
+    """Bytes of the whole lines."""
+    return content.rfind(b"\n") + 1
 
 
 def read_evaluation_manifest(directory: Path) -> Mapping[str, Json]:
