@@ -39,7 +39,8 @@ def weights(**changes: object) -> MatcherWeights:
 
 def vectors(*rows: tuple[float, ...]) -> NDArray[np.float32]:
     found = np.array(rows, np.float32)
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    made: NDArray[np.float32] = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    return made
 
 
 def tool(name: str) -> Tool:
