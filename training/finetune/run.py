@@ -72,13 +72,8 @@ def finetune(
     For every process that accelerate or torchrun started. `restart` forgets what an earlier run left.
     SetupError for what does not fit, and where another run's checkpoints stand in the way.
     """
-    check_device(config)
-    if config.fsdp and int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        raise SetupError(
-            "fsdp: true shards over processes: start it by accelerate launch or torchrun (docs/training.md)."
-        )
+    _check_machine(config)
     state = PartialState(cpu=uses_cpu(config))
-    accumulation = config.accumulation(state.num_processes)
     directory = config.work / "runs" / config.name
     with only_here(directory) if state.is_main_process else nullcontext():
         sources = find_sources(config)
@@ -95,16 +90,10 @@ def finetune(
         state.wait_for_everyone()
         tell(
             f"{len(material.train):,} examples, {config.batch} to a step ({state.num_processes} processes x "
-            f"{config.device_batch} x {accumulation} passes)."
+            f"{config.device_batch} x {config.accumulation(state.num_processes)} passes)."
         )
         trainer = _trainer(config, sources, material, directory, progress, tell)
-        checkpoint = newest_checkpoint(directory) if state.is_main_process else None
-        state.wait_for_everyone()
-        checkpoint = checkpoint or newest_checkpoint(directory)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-        _last_evaluation(trainer, material)
-        trainer.save_model(str(directory / "trained"))
-        state.wait_for_everyone()
+        _train(trainer, material, directory)
         if state.is_main_process:
             outcome = Outcome(
                 config, sources, benchmark.data, fingerprint, material.counts, material.pairs,
@@ -115,6 +104,17 @@ def finetune(
     manifest = read_manifest(config.out)
     assert manifest is not None
     return Finished(config.out, manifest, kept=False)
+
+
+def _check_machine(config: FinetuneConfig) -> None:
+    """SetupError where the run cannot be one of these processes."""
+    check_device(config)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if config.fsdp and processes < 2:
+        raise SetupError(
+            "fsdp: true shards over processes: start it by accelerate launch or torchrun (docs/training.md)."
+        )
+    config.accumulation(processes)
 
 
 def _fingerprint(config: FinetuneConfig, sources: Sources, material: Material) -> str:
@@ -186,8 +186,17 @@ def _trainer(
     return trainer
 
 
-def _last_evaluation(trainer: AnswerTrainer | PairTrainer, material: Material) -> None:
-    """Unless the last step was followed by one."""
+def _train(trainer: AnswerTrainer | PairTrainer, material: Material, directory: Path) -> None:
+    """To the end, an evaluation behind the last step, and the adapter in `trained`."""
+    state = PartialState()
+    if state.is_main_process:
+        # Removes what was cut short, before the others look.
+        newest_checkpoint(directory)
+    state.wait_for_everyone()
+    checkpoint = newest_checkpoint(directory)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     last = max((row["step"] for row in trainer.state.log_history if "eval_loss" in row), default=-1)
     if len(material.held_out) and last != trainer.state.global_step:
         trainer.evaluate()
+    trainer.save_model(str(directory / "trained"))
+    state.wait_for_everyone()

@@ -82,6 +82,17 @@ def _with_head(model: Any) -> None:
     add_answer_head(model.get_base_model())
 
 
+_ALWAYS: dict[str, Any] = {
+    # None: nothing is truncated.
+    "max_length": None,
+    "optim": "adamw_torch",
+    "save_strategy": "steps",
+    "save_total_limit": 2,
+    "logging_first_step": True,
+    "report_to": "none",
+    "disable_tqdm": True,
+    "prediction_loss_only": True,
+}
 _FSDP: dict[str, Any] = {
     "fsdp": True,
     "fsdp_config": {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"},
@@ -93,7 +104,7 @@ finds no adapter to save."""
 def training_arguments(
     config: FinetuneConfig, directory: Path, processes: int, *, evaluates: bool
 ) -> SFTConfig | DPOConfig:
-    """Checkpoints, with optimiser and random states, go into the directory. Nothing is truncated."""
+    """Checkpoints, with optimiser and random states, go into the directory."""
     of_stage: dict[str, Any] = (
         {"dataset_kwargs": {"skip_prepare_dataset": True}} if config.stage == "sft" else {"beta": config.beta}
     )
@@ -101,13 +112,11 @@ def training_arguments(
     kind = SFTConfig if config.stage == "sft" else DPOConfig
     return kind(
         output_dir=str(directory),
-        max_length=None,
         learning_rate=config.lr,
         lr_scheduler_type=config.schedule,
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        optim="adamw_torch",
         per_device_train_batch_size=config.device_batch,
         per_device_eval_batch_size=config.device_batch,
         gradient_accumulation_steps=config.accumulation(processes),
@@ -120,15 +129,10 @@ def training_arguments(
         activation_checkpointing=config.gradient_checkpointing,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=config.evaluation.every if evaluates else None,
-        save_strategy="steps",
         save_steps=config.checkpoint_every,
-        save_total_limit=2,
         logging_steps=config.log_every,
-        logging_first_step=True,
-        report_to="none",
-        disable_tqdm=True,
         dataloader_pin_memory=not cpu,
-        prediction_loss_only=True,
+        **_ALWAYS,
         **of_stage,
         **(_FSDP if config.fsdp else {}),
     )
