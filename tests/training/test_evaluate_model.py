@@ -14,6 +14,7 @@ from app.inference.scripted import ScriptedEngine
 from app.prompting.builder import PromptBuilder
 from app.prompting.formats import format_named
 from app.prompting.tokenizer import PromptTokenizer
+from tests.fake_vllm import FakeVllm, answering, completion, reply
 from tests.tiny_model import tiny_adapter, tiny_model, tiny_tokenizer
 from tests.training.evaluate_cases import benchmark, questions
 from training.benchmark.records import Part
@@ -21,6 +22,7 @@ from training.evaluate.config import ModelSystem
 from training.evaluate.evaluate import Evaluation, Wanted
 from training.evaluate.metrics import judge
 from training.evaluate.model import AskedModel
+from training.evaluate.opening import open_system
 from training.evaluate.systems import Failed
 from training.questions import Question
 
@@ -159,6 +161,24 @@ async def test_a_prompt_that_does_not_fit_fails_alone(tokenizer: PromptTokenizer
     with pytest.raises(Failed) as failed:
         await model.answer(QUESTION)
     assert failed.value.alone
+
+
+async def test_a_model_behind_vllm_is_asked_by_its_names_there(tmp_path: Path) -> None:
+    tiny_tokenizer(tmp_path)
+    server = FakeVllm()
+    server.behaviour = answering(reply(completion(right_answer(QUESTION, AnswerStyle.LABELLED_NAME), model="dpo")))
+    await server.start()
+    values = {"name": "v", "kind": "model", "engine": "vllm", "base": str(tmp_path), "url": server.url}
+    config = ModelSystem.model_validate(
+        {**values, "adapter": "models/none/dpo", "served_model": "big", "prompt_format": "hinted-1"}
+    )
+    for settings, model in (({}, "dpo"), ({"served_adapter": "one"}, "one"), ({"adapter": None}, "big")):
+        system = open_system(config.model_copy(update=settings), None)  # type: ignore[arg-type]
+        row = await system.answer(QUESTION)
+        assert judge(row.said, QUESTION.instance).joint
+        assert server.received[-1].document["model"] == model
+        await system.close()
+    await server.stop()
 
 
 def test_a_model_in_this_process_is_evaluated_from_its_files(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from app.errors import SetupError
 from tests.training.evaluate_cases import benchmark
 from training.benchmark.records import Instance, Part
+from training.cli import cli
 from training.evaluate.answers import AnswerFile, Identity, Row, append
 from training.evaluate.config import SystemConfig, load_system
 from training.evaluate.evaluations import read_evaluation
@@ -101,6 +103,19 @@ def test_two_systems_are_compared_on_what_both_answered(evaluated: OpenedBenchma
     assert test is not None
     assert (test.only_first, test.only_second, test.count) == (5, 0, 9)
     assert test.p == pytest.approx(2 / 2**5)
+
+
+def test_the_commands_tell_what_they_found(evaluated: OpenedBenchmark, tmp_path: Path) -> None:
+    where = ["--benchmark", str(evaluated.directory)]
+    told = CliRunner().invoke(cli, ["compare", "small", "ranker", *where])
+    assert told.exit_code == 0
+    assert "5 : 0" in told.output
+    told = CliRunner().invoke(cli, ["report", *where, "--out", str(tmp_path)])
+    assert told.exit_code == 0
+    assert sorted(path.name for path in tmp_path.glob("report.*")) == ["report.html", "report.md"]
+    nothing = CliRunner().invoke(cli, ["compare", "small", "small-without-dpo", *where, "--part", "unseen"])
+    assert isinstance(nothing.exception, SetupError)
+    assert "in common" in nothing.exception.detail
 
 
 def test_an_evaluation_that_is_not_there_or_of_other_data_is_told(evaluated: OpenedBenchmark, tmp_path: Path) -> None:

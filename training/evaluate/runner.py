@@ -48,12 +48,16 @@ async def run(
             for question in waiting:
                 await asking.one(question)
 
+        failures: Sequence[BaseException] = ()
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(concurrency):
                     group.create_task(work())
         except* SetupError as errors:
-            raise errors.exceptions[0] from None
+            failures = errors.exceptions
+        if failures:
+            # Of all that the tasks met at the same time one is enough to be told.
+            raise failures[0]
     return Ran(asking.count["asked"], asking.count["failed"], time.monotonic() - started)
 
 
