@@ -37,7 +37,7 @@ def plan(
     processes: Annotated[int, typer.Option(min=1, help="GPUs, or processes, that it would run on.")] = 1,
 ) -> None:
     """Tell what a run would take: parameters, tokens, steps, memory. Loads no weights."""
-    with progress_bars() as progress:
+    with _bars() as progress:
         # The libraries behind it take seconds to import; --help should not.
         from training.finetune.plan import make_plan
 
@@ -52,7 +52,7 @@ def sft(config: Config, changes: Changes = None, into: Into = None, restart: Res
 
 def pairs(config: Config, changes: Changes = None) -> None:
     """Sample DPO's pairs from the SFT adapter of a dpo config. Run again to go on after an interruption."""
-    with progress_bars() as progress:
+    with _bars() as progress:
         from training.finetune.pair_rows import make_pairs
 
         made = make_pairs(_config(config, changes, None, "dpo"), progress)
@@ -66,8 +66,6 @@ def dpo(config: Config, changes: Changes = None, into: Into = None, restart: Res
 
 
 def _train(config: "FinetuneConfig", *, restart: bool) -> None:
-    # The libraries among themselves: one asks another in words that will go.
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     with _bars() as progress:
         from training.finetune.pair_rows import gather_dpo
         from training.finetune.run import finetune
@@ -97,6 +95,8 @@ def _is_main() -> bool:
 
 @contextmanager
 def _bars() -> Iterator[Progress]:
+    # The libraries among themselves: one asks another in words that will go.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     if _is_main():
         with progress_bars() as progress:
             yield progress
