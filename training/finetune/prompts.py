@@ -139,13 +139,6 @@ def _label_place(question: Question, label_ids: Sequence[int], answer: Sequence[
     return list(answer).index(label_ids[names.index(question.instance.answer.tool_name)])
 
 
-def _weights_digest() -> str:
-    """Of what the service ranks with, which the hints tell."""
-    models = SHIPPED.parents[1]
-    files = [path for name in ("ranker", "matcher") for path in sorted((models / name).glob("*")) if path.is_file()]
-    return digest([file_hash(path) for path in files])
-
-
 def _code_digest() -> str:
     """Of the code that decides what a prompt says: a change makes other prompts."""
     files = [Path(training.questions.__file__)]
