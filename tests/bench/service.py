@@ -3,7 +3,8 @@
 A service process of its own (`petool serve`, embedded PostgreSQL), the real tool documents (1,867 where
 `../shared` is present, else the demo catalogue), users with histories of 200 interactions, and a client process that
 keeps 1, 8 and 32 connections busy. The engine is the scripted one, which answers at once: what is measured is the
-service's own share, prompt, schema and reading of the answer included (`--engine none`: without them). Two rows each:
+service's own share, prompt, schema and reading of the answer included (`--engine none`: without them, `--engine local`:
+with the shipped model). Two rows each:
 
 - `new`: every instruction is one that the service has not seen, so each is embedded;
 - `repeated`: instructions come again (their embeddings are kept), as from front ends with many users.
@@ -167,8 +168,8 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def _engine_settings(engine: str, model: Path) -> dict[str, str]:
-    if engine == "none":
-        return {}
+    if engine != "scripted":
+        return {"engine": engine}
     tiny_tokenizer(model, vocabulary=8000)
     return {"engine": engine, "model": str(model)}
 
@@ -176,7 +177,7 @@ def _engine_settings(engine: str, model: Path) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    parser.add_argument("--engine", choices=["scripted", "none"], default="scripted")
+    parser.add_argument("--engine", choices=["scripted", "local", "none"], default="scripted")
     arguments = parser.parse_args()
     seconds, engine = arguments.seconds, arguments.engine
     documents, instructions = documents_and_instructions()
