@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import structlog
 
 from app.calling.answers import Answer
-from app.calling.extraction import extract_parameters
+from app.calling.extraction import Extraction, extract_parameters
 from app.calling.extraction.inputs import input_features
 from app.calling.mending import mend
 from app.domain import AnswerProblem, Candidate, DecisionRule, Json, ParameterRule, Tool
@@ -37,6 +37,7 @@ DEGRADED = {
 """What each `degraded_reason` means."""
 _RETRY_AFTER_SECONDS = 30
 _LOGGED = 300
+_MANY_PARAMETERS = 100
 log = structlog.get_logger("petool")
 
 
@@ -98,7 +99,7 @@ class Decider:
         `InvalidAnswer`.
         """
         if self._model is None:
-            return _ladder(question, ranked, watch, self._reason)
+            return await _ladder(question, ranked, watch, self._reason)
         engine = self._model.engine.name
         try:
             request = await self._request(self._model, question, ranked)
@@ -108,16 +109,16 @@ class Decider:
             log.warning("engine_failed", reason=error.reason, detail=error.detail[:_LOGGED])
             if not question.allow_degraded:
                 raise
-            return _ladder(question, ranked, watch, error.reason, engine)
+            return await _ladder(question, ranked, watch, error.reason, engine)
         except PromptTooLong as error:
             if error.extra.get("part") != "candidates" or not question.allow_degraded:
                 raise
-            return _ladder(question, ranked, watch, CANDIDATES_TOO_LONG, engine)
+            return await _ladder(question, ranked, watch, CANDIDATES_TOO_LONG, engine)
         if isinstance(answer.answer, InvalidAnswer):
             if not question.allow_degraded:
                 raise answer.answer
-            return _ladder(question, ranked, watch, answer.answer.reason, engine, answer)
-        return self._of_model(question, answer.answer, answer, watch)
+            return await _ladder(question, ranked, watch, answer.answer.reason, engine, answer)
+        return await self._of_model(question, answer.answer, answer, watch)
 
     async def _request(self, model: ModelCaller, question: Question, ranked: Ranked) -> ModelRequest:
         profile = ranked.profile
@@ -132,13 +133,13 @@ class Decider:
             question.abandoned,
         )
 
-    def _of_model(self, question: Question, answer: Answer, given: ModelAnswer, watch: Stopwatch) -> Outcome:
+    async def _of_model(self, question: Question, answer: Answer, given: ModelAnswer, watch: Stopwatch) -> Outcome:
         assert self._model is not None
         parameters: Mapping[str, Json] = answer.parameters
         missing: list[str] = []
         problems = answer.problems
         if problems or self._parameters is ParameterRule.RULES:
-            extraction = extract_parameters(question.instruction, answer.tool, now=datetime.now(UTC))
+            extraction = await _extracted(question.instruction, answer.tool)
             watch.lap("parameters")
             if self._parameters is ParameterRule.RULES and not extraction.missing:
                 # The model was asked for the tool: what else it wrote has no part in the answer.
@@ -167,12 +168,20 @@ async def _hinted(model: ModelCaller, question: Question, ranked: Ranked) -> lis
     if model.matcher is None:
         return ranked.hinted()
     tools = [candidate.tool for candidate in ranked.candidates]
-    # A millisecond for each tool, and far more for those with hundreds of parameters.
+    # A millisecond for each tool.
     inputs = await asyncio.to_thread(input_features, question.instruction, tools, now=datetime.now(UTC))
     return ranked.matched(model.matcher, inputs)
 
 
-def _ladder(
+async def _extracted(instruction: str, tool: Tool) -> Extraction:
+    """Off the event loop where it takes many milliseconds."""
+    now = datetime.now(UTC)
+    if len(tool.parameters) < _MANY_PARAMETERS:
+        return extract_parameters(instruction, tool, now=now)
+    return await asyncio.to_thread(extract_parameters, instruction, tool, now=now)
+
+
+async def _ladder(
     question: Question,
     ranked: Ranked,
     watch: Stopwatch,
@@ -184,7 +193,7 @@ def _ladder(
     if engine is not None and given is None:
         watch.lap("generate")
     chosen = ranked.candidates[0].tool
-    extraction = extract_parameters(question.instruction, chosen, now=datetime.now(UTC))
+    extraction = await _extracted(question.instruction, chosen)
     watch.lap("parameters")
     outcome = Outcome(
         chosen,

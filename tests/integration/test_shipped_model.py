@@ -195,10 +195,14 @@ def test_where_the_rules_fill_the_parameters_the_model_chooses_the_tool(
     with running(settings, models=recommended) as url, httpx.Client(base_url=url, timeout=60) as client:
         ok(client.put("/tools", json={"format": "rapidapi", "documents": TOOLS}))
         answer = call(client, user, "What is the weather forecast for Lisbon?", n_candidates=3)
+        unsaid = call(client, user, "Please convert my savings.", candidates=["Finance.Currency Corner.Convert"])
     assert answer["decided_by"] == "model"
     assert answer["tool_call"]["parameters"] == {"city": "Lisbon"}
     assert not answer["degraded"]
     assert answer["problems"] == []
+    # The rules find no number.
+    assert list(unsaid["tool_call"]["parameters"]) == ["amount"]
+    assert (unsaid["missing_parameters"], unsaid["degraded"]) == ([], False)
 
 
 @pytest.mark.skipif(not HERE, reason="models/small has no model yet")
