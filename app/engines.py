@@ -81,6 +81,14 @@ def _open(settings: Settings, dimension: int, engine: Engine | None, models: Pat
         fusion_weight=model.fusion_weight,
         matcher=matcher,
     )
+    log.info(
+        "model_loaded",
+        model=model.model,
+        adapter=model.adapter,
+        prompt_format=model.prompt_format.name,
+        decision=model.decision.value,
+        parameters=model.parameters.value,
+    )
     return OpenModel(caller, model.decision, model.parameters)
 
 
