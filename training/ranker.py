@@ -11,7 +11,6 @@ Not fitted, because the benchmark has nothing to tell of them: what became of th
 provider (the tool asked for is never in the history, nor is its provider), and use without a rating among rated use.
 """
 
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,13 +23,13 @@ from app.domain import Json
 from app.errors import SetupError
 from app.retrieval.functionality import functional_fit
 from app.retrieval.preferences import PreferenceRanker, RankerWeights
-from training.benchmark.dataset import Dataset, read_dataset, read_rows
+from training.benchmark.dataset import Dataset
 from training.benchmark.records import Instance, Part
 from training.benchmark.systems import Scene, Scenes, Systems, accuracy
-from training.benchmark.understand import UNDERSTOOD
-from training.benchmark.vectors import load_vectors
+from training.opened import open_benchmark
+from training.revision import revision
 from training.seeding import shuffled_by_hash
-from training.stages import Progress, digest, read_manifest, told, write_json
+from training.stages import Progress, told, write_json
 
 WEIGHTS = "weights.json"
 CARD = "README.md"
@@ -144,18 +143,17 @@ def _rounded(weights: RankerWeights) -> RankerWeights:
 
 def fit_ranker(
     dataset: Dataset,
-    documents: Mapping[str, NDArray[np.float32]],
+    shared: Scenes,
     directory: Path,
     progress: Progress,
     *,
     about: Mapping[str, Json],
     largest: int = 2000,
 ) -> Mapping[str, Json]:
-    """Writes `weights.json` and its card; what they say. `documents`: the vectors of the dataset's tools.
+    """Writes `weights.json` and its card; what they say. `shared`: of the dataset's tools.
 
     At most `largest` training instances are used; test and unseen are looked at once, for the card.
     """
-    shared = Scenes(dataset.tools, documents)
 
     def systems(ranker: PreferenceRanker) -> Systems:
         return Systems(shared, ranker)
@@ -181,7 +179,7 @@ def fit_ranker(
             for name, scenes in sets.items()
         },
         "data": dict(about),
-        "revision": _revision(),
+        "revision": revision(),
     }  # fmt: skip
     with told(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -194,22 +192,9 @@ def fit_ranker(
 
 def fit_built(built: Path, directory: Path, progress: Progress, *, largest: int = 2000) -> Mapping[str, Json]:
     """`fit_ranker` on the benchmark in a folder that `benchmark build` filled. SetupError where it is not whole."""
-    dataset = read_dataset(built / "dataset")
-    manifests = {name: read_manifest(built / name) for name in ("dataset", "vectors", "understand", "report")}
-    names = [row["tool_name"] for row in read_rows(built / "understand" / UNDERSTOOD)]
-    documents = dict(zip(names, load_vectors(built / "vectors" / "document.npy"), strict=True))
-    config = manifests["report"]["settings"]["config"]
-    about = {"config": config["name"], "seed": config["seed"], "digest": digest(manifests["dataset"]["outputs"])}
-    return fit_ranker(dataset, documents, directory, progress, about=about, largest=largest)
-
-
-def _revision() -> str:
-    """Of this code, where it is a checkout and there is git."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
-    except OSError:
-        return ""
+    benchmark = open_benchmark(built)
+    shared, about = benchmark.scenes(progress), asdict(benchmark.data)
+    return fit_ranker(benchmark.dataset, shared, directory, progress, about=about, largest=largest)
 
 
 def _card(report: Mapping[str, Json]) -> str:

@@ -120,6 +120,17 @@ class Workspace:
                 shutil.rmtree(gone)
 
 
+def put_in_place(partial: Path, out: Path) -> None:
+    """The folder under its final name; one that stood there gives way to it, whole."""
+    replaced = out.parent / f".{out.name}.replaced"
+    # Of a run that was killed right here.
+    shutil.rmtree(replaced, ignore_errors=True)
+    if out.exists():
+        out.rename(replaced)
+    partial.rename(out)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
 @contextmanager
 def told(where: Path) -> Iterator[None]:
     """Failures of the disk as SetupError."""

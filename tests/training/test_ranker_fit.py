@@ -18,7 +18,7 @@ from tests.training.test_quality import benchmark, documents, shared
 from training.benchmark.dataset import Dataset, write_dataset
 from training.benchmark.preferences import SETTINGS
 from training.benchmark.records import Instance, Part
-from training.benchmark.systems import Scene, Systems, accuracy
+from training.benchmark.systems import Scene, Scenes, Systems, accuracy
 from training.benchmark.understand import UNDERSTOOD
 from training.benchmark.vectors import save_vectors
 from training.ranker import CARD, FITTED, WEIGHTS, Fitted, Listed, fit, fit_built, fit_ranker, lists
@@ -48,6 +48,10 @@ def mistaken(instances: Sequence[Instance], share: float) -> list[Instance]:
             each = replace(each, answer=answer, same_function=(each.answer.tool_name, *others))
         found.append(each)
     return found
+
+
+def scenes_of(data: Dataset) -> Scenes:
+    return Scenes(data.tools, documents())
 
 
 @lru_cache
@@ -213,7 +217,7 @@ def test_progress_is_told_by_evaluation() -> None:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("ranker") / "new" / "folder"
-    fit_ranker(noisy(), documents(), directory, NO_PROGRESS, about=ABOUT)
+    fit_ranker(noisy(), scenes_of(noisy()), directory, NO_PROGRESS, about=ABOUT)
     return directory
 
 
@@ -258,20 +262,20 @@ def test_the_card_shows_weights_and_scores_and_names_the_data(written: Path) -> 
 def test_the_training_part_alone_decides(written: Path, tmp_path: Path) -> None:
     others = mistaken([each for each in noisy().instances if each.part is not Part.TRAIN], 1)
     data = Dataset(noisy().tools, [*others[::-1], *noisy().of(Part.TRAIN)[::-1]])
-    report = fit_ranker(data, documents(), tmp_path, NO_PROGRESS, about=ABOUT)
+    report = fit_ranker(data, scenes_of(data), tmp_path, NO_PROGRESS, about=ABOUT)
     assert report["weights"] == read_report(written)["weights"]
     assert report["likelihood"] == read_report(written)["likelihood"]
     assert report["accuracy"] != read_report(written)["accuracy"]
 
 
 def test_at_most_so_many_instances_are_used(tmp_path: Path) -> None:
-    report = fit_ranker(noisy(), documents(), tmp_path, NO_PROGRESS, about=ABOUT, largest=5)
+    report = fit_ranker(noisy(), scenes_of(noisy()), tmp_path, NO_PROGRESS, about=ABOUT, largest=5)
     assert report["likelihood"]["lists"] == 15
 
 
 def test_a_benchmark_without_unseen_tools_has_a_card_too(tmp_path: Path) -> None:
     data = Dataset(noisy().tools, [each for each in noisy().instances if each.part is not Part.UNSEEN])
-    fit_ranker(data, documents(), tmp_path, NO_PROGRESS, about=ABOUT, largest=5)
+    fit_ranker(data, scenes_of(data), tmp_path, NO_PROGRESS, about=ABOUT, largest=5)
     assert "`unseen`" not in (tmp_path / CARD).read_text("utf-8")
 
 
@@ -308,7 +312,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "report.md").write_text("# Report\n", "utf-8")
         return {}
 
-    workspace, config = Workspace(directory), {"config": {"name": "small", "seed": 3}}
+    workspace, config = Workspace(directory), {"name": "small", "seed": 3}
     for stage in (dataset, vectors, understand, report):
         workspace.run(stage.__name__, stage, version=1, settings=config)
     return directory

@@ -14,7 +14,7 @@ from app.inference.manifests import Manifest, TrainingData, file_digests, write_
 from training.finetune.config import FinetuneConfig
 from training.finetune.plots import History, series, write_plots
 from training.finetune.sources import Sources
-from training.stages import told
+from training.stages import put_in_place, told
 
 KEPT = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -62,12 +62,7 @@ def publish(outcome: Outcome, saved: Path, out: Path) -> Manifest:
         manifest = manifest_of(outcome, partial)
         (partial / "README.md").write_text(card(manifest, outcome, plots), "utf-8")
         write_manifest(partial, manifest)
-        replaced = out.parent / f".{out.name}.replaced"
-        shutil.rmtree(replaced, ignore_errors=True)
-        if out.exists():
-            out.rename(replaced)
-        partial.rename(out)
-        shutil.rmtree(replaced, ignore_errors=True)
+        put_in_place(partial, out)
     return manifest
 
 

@@ -21,7 +21,7 @@ from training.small.pretrain import Pretrainer, Writer
 from training.small.tokenizer import BEGIN, END, PAD, save_tokenizer, train_tokenizer
 from training.small.uses import Use, uses_of
 from training.stages import MANIFEST as STAGE_MANIFEST
-from training.stages import Progress, Workspace, digest, only_here, told
+from training.stages import Progress, Workspace, digest, only_here, put_in_place, told
 
 _VERSION = 1
 _LOG = "training.json"
@@ -126,15 +126,11 @@ def _made(
 
 def publish(made: Path, out: Path) -> None:
     """A copy of a finished stage's files in `out`, whole or not at all."""
-    partial, replaced = (out.parent / f".{out.name}.{word}" for word in ("partial", "replaced"))
+    partial = out.parent / f".{out.name}.partial"
     with told(out):
-        for leftover in (partial, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(made, partial, ignore=shutil.ignore_patterns(STAGE_MANIFEST))
-        if out.exists():
-            out.rename(replaced)
-        partial.rename(out)
-        shutil.rmtree(replaced, ignore_errors=True)
+        put_in_place(partial, out)
 
 
 def _card(manifest: Manifest) -> str:
