@@ -10,12 +10,15 @@ from app.errors import SetupError
 from training.finetune.config import CONFIGS, FinetuneConfig, load_config
 
 SHIPPED = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+WITHOUT_SFT = "small-only-dpo"
+"""For the paper's ablation."""
 SFT: dict[str, Any] = {"name": "a", "stage": "sft", "base": "b", "out": "c", "lr": 1e-4, "batch": 16, "device_batch": 4}
 
 
 def test_every_model_ships_with_both_stages() -> None:
     models = ("llama-3.1-8b", "llama-3.2-3b", "qwen2.5-7b", "small")
-    assert sorted(f"{model}-{stage}" for model in models for stage in ("sft", "dpo")) == SHIPPED
+    both = [f"{model}-{stage}" for model in models for stage in ("sft", "dpo")]
+    assert sorted([*both, WITHOUT_SFT]) == SHIPPED
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -23,7 +26,9 @@ def test_a_shipped_config_is_valid_and_named_like_its_file(name: str) -> None:
     config = load_config(name)
     assert config.name == name
     assert name.endswith(config.stage)
-    if config.stage == "dpo":
+    if name == WITHOUT_SFT:
+        assert config.adapter is None
+    elif config.stage == "dpo":
         first = load_config(name.replace("dpo", "sft"))
         assert config.adapter == first.out
         assert (config.base, config.prompt_format, config.prompt_tokens, config.seed) == (
@@ -55,7 +60,6 @@ def test_values_are_changed_by_name() -> None:
         ("lora.none=1", r"lora\.none"),
         ("lr.x=1", "lr is no section"),
         ("batch=15", "multiple of device_batch"),
-        ("stage=dpo", "name its directory as adapter"),
         ("adapter=x", "leave adapter out"),
         ("settings=[auto]", "settings"),
         ("lora.target_modules=[lm_head]", "lm_head"),

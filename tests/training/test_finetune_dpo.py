@@ -11,9 +11,9 @@ import torch
 from app.errors import SetupError
 from app.inference.local.adapters import Adapters
 from app.inference.local.model import CausalModel
-from app.inference.manifests import read_manifest, verify_files
+from app.inference.manifests import read_manifest, verify_files, weights_digest
 from tests.training.conftest import Tiny
-from tests.training.finetune_cases import dpo_values, run, sft_values, tensors
+from tests.training.finetune_cases import BUDGET, dpo_values, run, sft_values, tensors
 from training.finetune.config import FinetuneConfig
 from training.finetune.models import load_model, load_tokenizer
 from training.finetune.pair_rows import gather_dpo, make_pairs
@@ -44,6 +44,16 @@ def test_the_first_steps_loss_is_ln_2(trained: Path) -> None:
     assert first["rewards/margins"] == pytest.approx(0, abs=1e-4)
     later = [row["loss"] for row in history(trained) if row.get("step") == 3 and "loss" in row]
     assert abs(later[0] - log(2)) > 1e-3
+
+
+def test_without_sft_the_base_is_start_and_reference(tiny: Tiny, tmp_path: Path) -> None:
+    new = {"adapter": None, "prompt_format": "hinted-1", "prompt_tokens": BUDGET, "max_steps": 1}
+    values = dpo_values(tiny.base, tiny.benchmark, tmp_path, **new, pairs={"samples": 1, "instances": 8})
+    report = make_pairs(FinetuneConfig.model_validate(values), NO_PROGRESS).report
+    assert report["adapter"] == weights_digest(tiny.base)
+    manifest = run(values).manifest
+    assert manifest.scores["loss"] == pytest.approx(log(2), abs=1e-3)
+    assert (manifest.stage, manifest.config["run"]["adapter"]) == ("dpo", None)
 
 
 def test_the_reference_is_the_sft_model_and_training_leaves_it_alone(trained: Path, tiny: Tiny, tmp_path: Path) -> None:
@@ -101,7 +111,7 @@ def test_the_adapter_is_one_that_the_service_takes(trained: Path, tiny: Tiny) ->
 def test_pairs_of_another_adapter_are_refused(trained: Path, tiny: Tiny, tmp_path: Path) -> None:
     other = run(sft_values(tiny.base, tiny.benchmark, tmp_path, instances=8, max_steps=1, seed=9))
     values = dpo_values(tiny.base, tiny.benchmark, tiny.work, adapter=str(other.directory), name="tiny-dpo")
-    with pytest.raises(SetupError, match="sampled from another adapter"):
+    with pytest.raises(SetupError, match="sampled from another model"):
         run(values)
 
 

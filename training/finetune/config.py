@@ -67,7 +67,8 @@ class FinetuneConfig(_Section):
     base: str
     """A model directory in Hugging Face's layout, or a name on the model hub."""
     adapter: Path | None = None
-    """DPO: the SFT adapter to start from, which is the reference too."""
+    """DPO: the SFT adapter to start from, which is the reference too; None for the paper's ablation without SFT, from a
+    new adapter, with the base as the reference."""
     benchmark: Path = Path("benchmarks/paper-scale")
     out: Path
     """Where the adapter goes."""
@@ -84,7 +85,7 @@ class FinetuneConfig(_Section):
     instances: int | None = Field(default=None, ge=1)
     """At most so many of the training part; None for all."""
     lora: LoraSettings = LoraSettings()
-    """SFT's; DPO trains the adapter it starts from."""
+    """SFT's; DPO trains the adapter it starts from, if there is one."""
     lr: float = Field(gt=0)
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     warmup: float = Field(default=0.1, ge=0, lt=1)
@@ -122,8 +123,6 @@ class FinetuneConfig(_Section):
     def _consistent(self) -> Self:
         if self.batch % self.device_batch:
             raise ValueError(f"batch ({self.batch}) must be a multiple of device_batch ({self.device_batch})")
-        if self.stage == "dpo" and self.adapter is None:
-            raise ValueError("dpo starts from an SFT adapter: name its directory as adapter")
         if self.stage == "sft" and self.adapter is not None:
             raise ValueError("sft trains a new adapter of the base: leave adapter out")
         if HistorySetting.AUTO in self.settings or HistorySetting.NONE in self.settings:

@@ -58,7 +58,7 @@ def lora_config(config: FinetuneConfig) -> LoraConfig:
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
+        lora_dropout=lora.dropout if config.stage == "sft" else 0.0,
         target_modules=sorted(lora.target_modules),
         task_type="CAUSAL_LM",
     )

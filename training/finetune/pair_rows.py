@@ -87,8 +87,8 @@ def gather_dpo(
     report = _read_report(config)
     if report["adapter"] != _adapter_digest(sources):
         raise SetupError(
-            f"The pairs in {_directory(config)} were sampled from another adapter than {sources.start}: run "
-            "petool-train pairs again."
+            f"The pairs in {_directory(config)} were sampled from another model than {sources.start or sources.base}: "
+            "run petool-train pairs again."
         )
     written = write_examples(benchmark, sources, config, progress, alone=main)
     pairs = list(read_rows(_directory(config) / _PAIRS))
@@ -131,19 +131,21 @@ def _chosen(benchmark: OpenedBenchmark, config: FinetuneConfig) -> list[Instance
 async def _sample(
     config: FinetuneConfig, sources: Sources, examples: Examples, questions: Any, path: Path, progress: Progress
 ) -> None:
-    assert sources.start is not None
     settings = config.pairs
+    # Without SFT the base is what samples.
+    adapters = {_ADAPTER: sources.start} if sources.start is not None else {}
     engine = await asyncio.to_thread(
         LocalEngine,
         sources.base,
-        adapters={_ADAPTER: sources.start},
+        adapters=adapters,
         max_batch=settings.batch,
         max_waiting=1024,
         device="cpu" if config.device == "cpu" else None,
         seed=config.seed,
     )
     try:
-        await sample_all(Sampler(engine, _ADAPTER, examples, settings), questions, path, progress)
+        sampler = Sampler(engine, _ADAPTER if adapters else None, examples, settings)
+        await sample_all(sampler, questions, path, progress)
     finally:
         await engine.close()
 
@@ -162,7 +164,8 @@ def _about(config: FinetuneConfig, sources: Sources, benchmark: OpenedBenchmark)
 
 
 def _adapter_digest(sources: Sources) -> str:
-    assert sources.start is not None
+    if sources.start is None:
+        return sources.base_weights.digest
     return digest([file_hash(sources.start / name) for name in KEPT])
 
 
