@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     """Requests at the engine at once; 0: 64 for `vllm`, 8 for `local`, which decodes so many together."""
     engine_queue: int = Field(default=128, ge=0)
     """Requests that wait for the engine; beyond, it counts as overloaded."""
+    engine_threads: int = Field(default=0, ge=0)
+    """`local`: torch's for the model; 0: one for the shipped model, for another as many as there are cores."""
     prompt_format: str = ""
     """The one the adapter was trained on (app/prompting/formats.py). Empty: as its petool.json says, else the model's,
     else `hinted-1`."""

@@ -127,6 +127,8 @@ def _engine(settings: Settings, model: Served) -> Engine:
     engine = LocalEngine(
         model.model,
         adapters=adapters,
+        # Of the shipped model's small matrices two threads make nothing faster, and on busy cores all slower.
+        threads=settings.engine_threads or (None if settings.model else 1),
         max_batch=settings.engine_concurrency or _LOCAL_CONCURRENCY,
         max_waiting=settings.engine_queue,
     )
