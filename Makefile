@@ -8,8 +8,8 @@ INSTALLED := .venv/.installed
 VLLM := .venv-vllm
 VLLM_INSTALLED := $(VLLM)/.installed
 
-.PHONY: demo serve test test-vllm check format benchmark ranker report bench-retrieval bench-personalization bench-extraction bench-prompt bench-local \
-	bench-service bench-engine clean
+.PHONY: demo serve test test-vllm check format benchmark ranker model report clean \
+	bench-retrieval bench-personalization bench-extraction bench-prompt bench-local bench-service bench-engine
 
 demo: $(INSTALLED)  ## show personalized tool calls, then serve the demo on PORT
 	$(BIN)/petool demo --port $(PORT) --data-dir $(DEMO_DATA)
@@ -28,6 +28,9 @@ benchmark: $(INSTALLED)  ## rebuild PEToolBench at the paper's scale; again to r
 
 ranker: benchmark  ## fit the preference ranker's weights on it
 	$(BIN)/petool-train ranker fit
+
+model: $(INSTALLED)  ## make our own model from nothing: base, adapters (hours; again to resume)
+	$(BIN)/petool-train reproduce --config small
 
 report: benchmark  ## evaluate what needs no model, and report on every evaluation there is
 	$(BIN)/petool-train evaluate ranker retrieval fit --restart
