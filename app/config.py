@@ -84,8 +84,8 @@ class Settings(BaseSettings):
     fusion_weight: float | None = Field(default=None, ge=0, le=1)
     """In `fused`: 0 is the model alone, 1 the ranker alone. Empty, for a model of your own: 0.5."""
     parameters: Literal["", "model", "rules"] = ""
-    """Who fills in the parameters: the model, or the rules that read them from the instruction (where they find all
-    that are required; else the model). Empty, for a model of your own: `model`."""
+    """Who fills in the parameters: the model, or the rules that read them from the instruction (the model where these
+    do not find a required one). Empty, for a model of your own: `model`."""
 
     # Limits
     max_instruction_characters: int = Field(default=8000, ge=100)

@@ -176,8 +176,8 @@ class ParameterRule(StrEnum):
 
     MODEL = "model"
     RULES = "rules"
-    """The rules that read them from the instruction (`app.calling.extraction`), where they find all that are required;
-    else the model."""
+    """The rules that read them from the instruction (`app.calling.extraction`); the model where these do not find a
+    required one."""
 
 
 @dataclass(frozen=True)

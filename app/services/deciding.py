@@ -140,14 +140,14 @@ class Decider:
         problems = answer.problems
         if problems or self._parameters is ParameterRule.RULES:
             extraction = await _extracted(question.instruction, answer.tool)
+            parameters, missing = mend(answer, extraction.parameters)
+            if self._parameters is ParameterRule.RULES:
+                # The model was asked for the tool: of what else it wrote only what the rules lack has a part.
+                parameters = _by_rules(answer.tool, extraction, parameters)
+                problems = problems if missing else ()
             watch.lap("parameters")
-            if self._parameters is ParameterRule.RULES and not extraction.missing:
-                # The model was asked for the tool: what else it wrote has no part in the answer.
-                parameters, problems = extraction.parameters, ()
-            elif problems:
-                if not question.allow_degraded:
-                    raise InvalidAnswer(problems[0].reason, kind=problems[0].kind, text=answer.text)
-                parameters, missing = mend(answer, extraction.parameters)
+        if problems and not question.allow_degraded:
+            raise InvalidAnswer(problems[0].reason, kind=problems[0].kind, text=answer.text)
         return Outcome(
             answer.tool,
             parameters,
@@ -171,6 +171,12 @@ async def _hinted(model: ModelCaller, question: Question, ranked: Ranked) -> lis
     # A millisecond for each tool.
     inputs = await asyncio.to_thread(input_features, question.instruction, tools, now=datetime.now(UTC))
     return ranked.matched(model.matcher, inputs)
+
+
+def _by_rules(tool: Tool, extraction: Extraction, mended: Mapping[str, Json]) -> dict[str, Json]:
+    """What was read from the instruction; required parameters that it does not tell as the model has them."""
+    values = {name: mended[name] for name in extraction.missing if name in mended} | extraction.parameters
+    return {each.name: values[each.name] for each in tool.parameters if each.name in values}
 
 
 async def _extracted(instruction: str, tool: Tool) -> Extraction:

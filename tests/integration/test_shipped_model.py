@@ -13,7 +13,7 @@ from app.config import Settings
 from app.engines import OpenModel, open_model
 from app.errors import SetupError
 from app.served import MODELS, Served, served
-from tests.catalogue import QUIET_SEARCH, QUIET_TRANSLATE, TOOLS
+from tests.catalogue import QUIET_SEARCH, QUIET_TRANSLATE, QUIET_WEATHER, TOOLS
 from tests.conftest import running, settings_for
 from tests.shipped import BUDGET, manifest, random_matcher, shipped_models
 from tests.steps import add_history, call, interaction, ok
@@ -196,10 +196,13 @@ def test_where_the_rules_fill_the_parameters_the_model_chooses_the_tool(
         ok(client.put("/tools", json={"format": "rapidapi", "documents": TOOLS}))
         answer = call(client, user, "What is the weather forecast for Lisbon?", n_candidates=3)
         unsaid = call(client, user, "Please convert my savings.", candidates=["Finance.Currency Corner.Convert"])
+        # Whatever the model wrote of it is not what counts.
+        strict = call(client, user, "Will it rain in Oslo?", candidates=[QUIET_WEATHER], allow_degraded=False)
     assert answer["decided_by"] == "model"
     assert answer["tool_call"]["parameters"] == {"city": "Lisbon"}
     assert not answer["degraded"]
     assert answer["problems"] == []
+    assert strict["tool_call"]["parameters"] == {"city": "Oslo"}
     # The rules find no number.
     assert list(unsaid["tool_call"]["parameters"]) == ["amount"]
     assert (unsaid["missing_parameters"], unsaid["degraded"]) == ([], False)
