@@ -136,6 +136,8 @@ class Hints:
     and without history."""
     disliked: int
     """The same for what the user disliked or left behind."""
+    overall: int = 9
+    """How far it is behind the best, all things considered: 0 for the best. Only of `app.retrieval.matcher`."""
 
 
 @dataclass(frozen=True)

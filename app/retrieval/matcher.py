@@ -155,15 +155,15 @@ class Matcher:
     def with_hints(self, candidates: Sequence[Candidate], match: Match, profile: Profile) -> list[Candidate]:
         """The candidates, in the order of `match`, with hints: how far behind the best each is (`_bins`)."""
         direct = np.array([_direct(candidate, profile) for candidate in candidates], np.float32)
-        fit, liked = _bins(match.fit), _bins(match.taste + direct)
+        fit, liked, overall = _bins(match.fit), _bins(match.taste + direct), _bins(match.total + direct)
         disliked = _bins(match.aversion)
         if not profile.interactions:
             liked = [_LAST] * len(candidates)
         if not match.aversion.any():
             disliked = [_LAST] * len(candidates)
         return [
-            replace(candidate, hints=Hints(_LAST - behind, taste, aversion))
-            for candidate, behind, taste, aversion in zip(candidates, fit, liked, disliked, strict=True)
+            replace(candidate, hints=Hints(_LAST - behind, taste, aversion, whole))
+            for candidate, behind, taste, aversion, whole in zip(candidates, fit, liked, disliked, overall, strict=True)
         ]
 
 

@@ -17,7 +17,7 @@ from tests.unit.prompting_models import tokenizer_of
 START = datetime(2026, 1, 1, 9, tzinfo=UTC)
 TODAY = date(2026, 11, 22)
 _LINE = re.compile(r"(\S) (\{.*\})(?: fit (\d)(?:, liked (\d), disliked (\d))?)?")
-_TERSE_LINE = re.compile(r"(\S) (\{.*\}) (\d)(?: ([a-j]) ([k-t]))?")
+_TERSE_LINE = re.compile(r"(\S) (\{.*\})(?: ([a-j]) ([k-t]))? (\d)")
 _DIGITS = str.maketrans("abcdefghijklmnopqrst", "01234567890123456789")
 
 
@@ -32,8 +32,8 @@ def tool(name: str, *parameters: Parameter, description: str = "", response: Jso
     return Tool(name, category, provider, api, description, parameters, response)
 
 
-def candidate(of: Tool, fit: int = 9, liked: int = 0, disliked: int = 9) -> Candidate:
-    return Candidate(of, 0.5, 0.5, hints=Hints(fit, liked, disliked))
+def candidate(of: Tool, fit: int = 9, liked: int = 0, disliked: int = 9, overall: int = 0) -> Candidate:
+    return Candidate(of, 0.5, 0.5, hints=Hints(fit, liked, disliked, overall))
 
 
 def interaction(
@@ -55,7 +55,7 @@ FORECAST = tool(
 )
 FEED = tool("Weather.Mirandex.Weather feed", CITY, description="Real-time weather for trading desks, paid.")
 JOKE = tool('Jokes."Laugh" Box.Random joke\n', description="Ein Witz für Erwachsene – «nicht» für Kinder 😀.")
-CANDIDATES = (candidate(FORECAST, 9, 0, 3), candidate(FEED, 8, 4, 0), candidate(JOKE, 0, 9, 9))
+CANDIDATES = (candidate(FORECAST, 9, 0, 3, 0), candidate(FEED, 8, 4, 0, 2), candidate(JOKE, 0, 9, 9, 9))
 HISTORY = (
     interaction(1, rating=Rating.LIKED),
     Interaction(
@@ -78,6 +78,7 @@ class Read:
     candidates: list[dict[str, Json]]
     labels: list[str]
     hints: list[tuple[int, ...]]
+    """In the order in which they stand."""
     instruction: str
     today: str | None = None
 

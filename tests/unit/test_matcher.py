@@ -104,6 +104,7 @@ def test_hints_tell_how_far_behind_the_best_a_candidate_is() -> None:
     assert [each.fit for each in hints] == [9, 9, 3]
     assert [each.liked for each in hints] == [0, 6, 0]
     assert [each.disliked for each in hints] == [9, 9, 9]
+    assert [each.overall for each in hints] == [0, 6, 6]
 
 
 def test_the_very_tool_that_was_liked_comes_first_and_a_disliked_one_last() -> None:

@@ -9,7 +9,8 @@ from torch.nn import functional
 from app.calling.extraction.inputs import FEATURES
 from app.domain import HistorySetting
 from app.retrieval.matcher import MatcherWeights
-from training.matcher.lists import SETTINGS, Lists, UseLists
+from training.benchmark.preferences import SETTINGS
+from training.matcher.lists import Lists, UseLists
 from training.stages import NO_PROGRESS, Progress
 
 _IMPOSSIBLE = -1e3

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.calling.extraction.inputs import input_features
-from app.domain import HistorySetting, Rating, Tool
+from app.domain import Rating, Tool
 from app.retrieval.functionality import functional_fit
+from training.benchmark.preferences import SETTINGS
 from training.benchmark.records import Instance
 from training.benchmark.systems import Scene, Scenes
 from training.embedding import Vectors
@@ -20,7 +21,7 @@ from training.stages import NO_PROGRESS, Progress
 _HISTORY = 16
 """Interactions of a history that are looked at in fitting, the last."""
 _INTENTS = 5
-SETTINGS = (HistorySetting.PREFERRED_ONLY, HistorySetting.RATING_INTEGRATED, HistorySetting.CHRONOLOGICAL)
+
 
 Lists = dict[str, Tensor]
 """Of n scenes: documents (n, 10, d), history (n, h, d) and its mask, signs, ages (n, h); queries (n, i, d) and their

@@ -43,6 +43,9 @@ class Pretraining(_Section):
     redrawn: float = Field(default=0.5, ge=0, le=1)
     """How often values that stand in the instruction are replaced, there and in the answer: copying is to be learned,
     not what is usually copied."""
+    with_history: float = Field(default=0.3, ge=0, le=1)
+    """Share of the others with a history, which is anyone's: the model is to know the sight of it, and learns nothing
+    of what it says. That is for the adapters."""
     drills: float = Field(default=0.4, ge=0, le=1)
     """Share of the examples that are short ones of copying (`training.small.uses.Drills`)."""
     checkpoint_every: int = Field(default=500, ge=1)

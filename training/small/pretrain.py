@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.calling.answers import write_answer
-from app.domain import Candidate, Hints, HistorySetting, Json, Tool
+from app.domain import Candidate, Hints, HistorySetting, Interaction, Json, Rating, Tool
 from app.errors import PromptTooLong
 from app.prompting.builder import PromptBuilder
 from app.prompting.formats import format_named
 from app.prompting.tokenizer import PromptTokenizer
+from training.benchmark.preferences import SETTINGS
 from training.seeding import shuffled_by_hash
 from training.small.config import SmallConfig
 from training.small.network import SmallLlama
@@ -30,6 +32,7 @@ _POOL = 1_024
 """Examples that are written at a time, and sorted by length into batches."""
 _STEP = 32
 """A batch is as long as its longest example, rounded up to a multiple of this."""
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _WARMUP = 100
 """Steps."""
 _CLIP = 1.0
@@ -102,16 +105,31 @@ class Writer:
         tool = self._tools[use.call.tool_name]
         return self._example(self._redrawer.redraw(use, tool, chance, self._config.pretraining.redrawn), chance)
 
+    def _history(self, chance: random.Random) -> tuple[HistorySetting, tuple[Interaction, ...]]:
+        """None mostly, else uses drawn at random."""
+        if chance.random() >= self._config.pretraining.with_history:
+            return HistorySetting.NONE, ()
+        setting = chance.choice(SETTINGS)
+        ratings = list(Rating) if setting is HistorySetting.RATING_INTEGRATED else [None]
+        drawn = chance.sample(self._train, min(len(self._train), chance.randint(1, 9)))
+        return setting, tuple(Interaction("", each.call, _LONG_AGO, chance.choice(ratings)) for each in drawn)
+
     def _drill(self, chance: random.Random) -> Example | None:
         use, tool = self._drills.draw(chance)
-        return self._written(use, [Candidate(tool, 0.0, 0.0, hints=Hints(9, 9, 9))])
+        return self._written(use, [Candidate(tool, 0.0, 0.0, hints=Hints(9, 9, 9))], HistorySetting.NONE, ())
 
     def _example(self, use: Use, chance: random.Random) -> Example | None:
-        return self._written(use, self._rivals.draw(use, chance))
+        return self._written(use, self._rivals.draw(use, chance), *self._history(chance))
 
-    def _written(self, use: Use, candidates: Sequence[Candidate]) -> Example | None:
+    def _written(
+        self,
+        use: Use,
+        candidates: Sequence[Candidate],
+        setting: HistorySetting,
+        history: tuple[Interaction, ...],
+    ) -> Example | None:
         try:
-            prompt = self._builder.build(use.instruction, HistorySetting.NONE, (), candidates, today=use.day)
+            prompt = self._builder.build(use.instruction, setting, history, candidates, today=use.day)
         except PromptTooLong:
             # One of very many; no more than a few have so long a text.
             return None

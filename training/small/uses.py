@@ -56,7 +56,7 @@ class Rivals:
             self._of_category[tools[name].category].append(name)
 
     def draw(self, use: Use, chance: random.Random) -> list[Candidate]:
-        """1 to 10 in random order, the right one among them, with the hint for a prompt without history."""
+        """1 to 10 in random order, the right one among them, with hints of which only the fit tells anything."""
         right = self._tools[use.call.tool_name]
         count = chance.randint(*chance.choices(_COUNTS, _SHARES)[0])
         chosen = {right.name: right}
@@ -85,7 +85,11 @@ def _hinted(tools: list[Tool], right: Tool, chance: random.Random) -> list[Candi
     if not good:
         fits[right.name] = chance.randint(4, 9)
     fits[best.name] = 9
-    return [Candidate(tool, 0.0, 0.0, hints=Hints(fits[tool.name], 9, 9)) for tool in tools]
+    # Of a taste they say nothing: whose use it was is not told.
+    return [
+        Candidate(tool, 0.0, 0.0, hints=Hints(fits[tool.name], chance.randint(0, 9), 9, chance.randint(0, 9)))
+        for tool in tools
+    ]
 
 
 class Redrawer:
