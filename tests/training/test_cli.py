@@ -54,7 +54,7 @@ def test_what_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
         (("benchmark", "export", tmp_path / "out", "--benchmark", tmp_path), "tools.jsonl"),
         (("benchmark", "import", tmp_path), "user_entries"),
         (("benchmark", "build", "--config", "none-such"), "paper-scale"),
-        (("ranker", "fit", "--benchmark", tmp_path), "cannot be read"),
+        (("ranker", "fit", "--benchmark", tmp_path), "run the build first"),
     ):
         ran = petool_train(*arguments)
         assert ran.returncode == 1
