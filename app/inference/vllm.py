@@ -99,7 +99,11 @@ class VllmEngine:
         try:
             while not self._closed:
                 breaker.suspected.clear()
-                if not await self._is_alive(_PATIENCE * self._probe_seconds) and not breaker.down:
+                alive = await self._is_alive(_PATIENCE * self._probe_seconds)
+                if self._closed:
+                    # Closing ended that probe; to wait for the next one would be to wait for nothing.
+                    return
+                if not alive and not breaker.down:
                     breaker.failed()
                     breaker.suspected.clear()
                 await self._pause()
