@@ -3,14 +3,14 @@
 Training, pair sampling and evaluation all go through here, so that a model sees in training what it sees in service.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from app.calling.answers import write_answer
 from app.calling.extraction.inputs import input_features
 from app.domain import Candidate, HistorySetting, ToolCall
-from app.errors import PromptTooLong, SetupError
+from app.errors import SetupError
 from app.prompting.builder import BUDGET, PromptBuilder
 from app.prompting.formats import PromptFormat
 from app.prompting.prompt import Prompt, prompt_order
@@ -82,15 +82,6 @@ class Questions:
         )
 
 
-@dataclass(frozen=True)
-class Example:
-    """A prompt and an answer to it, as token ids. The loss is on the answer only."""
-
-    prompt: tuple[int, ...]
-    answer: tuple[int, ...]
-    """With the token that ends it."""
-
-
 class Examples:
     """Writes questions with one model's tokenizer, in one prompt format."""
 
@@ -122,17 +113,6 @@ class Examples:
         label = prompt.labels[place] if prompt.labels else ""
         text = write_answer(ordered[place].tool, call.parameters, label, self.builder.format.answer)
         return (*self._tokenizer.encode(text), self._end)
-
-    def all(self, questions: Sequence[Question], progress: Progress = NO_PROGRESS) -> Iterator[Example]:
-        """Of the right calls. SetupError names the instance whose prompt does not fit."""
-        progress.start("Writing prompts", len(questions))
-        for question in questions:
-            try:
-                prompt = self.prompt(question)
-            except PromptTooLong as error:
-                raise SetupError(f"Instance {question.instance.id} has no prompt: {error.detail}") from error
-            yield Example(prompt.token_ids, self.answer(question, prompt))
-            progress.advance(1)
 
 
 def today_of(instance: Instance) -> date:

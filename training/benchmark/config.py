@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.errors import SetupError
+from training.yaml_files import faults, named_file, read_mapping
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -134,16 +134,8 @@ def load_config(name: str, **changes: Any) -> BenchmarkConfig:
 
     Raises SetupError that says which field is wrong.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        shipped = ", ".join(sorted(each.stem for each in CONFIGS.glob("*.yaml")))
-        raise SetupError(f"The config {path} cannot be read: {error.strerror}. Shipped ones: {shipped}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SetupError(f"The config {path} is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise SetupError(f"The config {path} is not a mapping of settings.")
+    path = named_file(name, CONFIGS)
+    values = read_mapping(path, CONFIGS)
     if changes:
         catalogue = values.get("catalogue") or {}
         # What is no mapping is told below.
@@ -151,7 +143,4 @@ def load_config(name: str, **changes: Any) -> BenchmarkConfig:
     try:
         return BenchmarkConfig.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(
-            ": ".join(filter(None, [".".join(map(str, item["loc"])), item["msg"]])) for item in error.errors()
-        )
-        raise SetupError(f"The config {path} is not valid: {faults}.") from error
+        raise SetupError(f"The config {path} is not valid: {faults(error)}.") from error

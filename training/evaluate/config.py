@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from app.domain import DecisionRule, Json, ParameterRule
 from app.errors import SetupError
 from app.prompting.builder import BUDGET
+from training.yaml_files import faults, named_file, read_mapping
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "evaluate"
 _DEEPEST = 5
@@ -171,10 +172,7 @@ def parse_system(values: Mapping[str, Json], what: str) -> SystemConfig:
     try:
         return _adapter.validate_python(values)
     except ValidationError as error:
-        faults = "; ".join(
-            ": ".join(filter(None, [".".join(map(str, item["loc"][1:])), item["msg"]])) for item in error.errors()
-        )
-        raise SetupError(f"{what} is not valid: {faults}.") from error
+        raise SetupError(f"{what} is not valid: {faults(error, skipped=1)}.") from error
 
 
 def shipped_systems() -> list[str]:
@@ -182,17 +180,8 @@ def shipped_systems() -> list[str]:
 
 
 def _values(name: str, depth: int = 0) -> dict[str, Any]:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise SetupError(
-            f"The system {path} cannot be read: {error.strerror}. Shipped ones: {', '.join(shipped_systems())}."
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SetupError(f"The system {path} is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise SetupError(f"The system {path} is not a mapping of settings.")
+    path = named_file(name, CONFIGS)
+    values = read_mapping(path, CONFIGS, "system")
     base = values.pop("extends", None)
     if base is None:
         return values

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from app.domain import HistorySetting
 from app.errors import SetupError
+from training.yaml_files import faults, named_file, read_mapping
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "finetune"
 _TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -143,25 +144,14 @@ class FinetuneConfig(_Section):
 def load_config(name: str, changes: Sequence[str] = ()) -> FinetuneConfig:
     """The config of a file, or of a shipped one by its name. `changes`: `field=value` or `section.field=value`, as
     YAML. Raises SetupError that says which field is wrong."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        shipped = ", ".join(sorted(each.stem for each in CONFIGS.glob("*.yaml")))
-        raise SetupError(f"The config {path} cannot be read: {error.strerror}. Shipped ones: {shipped}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SetupError(f"The config {path} is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise SetupError(f"The config {path} is not a mapping of settings.")
+    path = named_file(name, CONFIGS)
+    values = read_mapping(path, CONFIGS)
     for change in changes:
         _change(values, change)
     try:
         return FinetuneConfig.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(
-            ": ".join(filter(None, [".".join(map(str, item["loc"])), item["msg"]])) for item in error.errors()
-        )
-        raise SetupError(f"The config {path} is not valid: {faults}.") from error
+        raise SetupError(f"The config {path} is not valid: {faults(error)}.") from error
 
 
 def _change(values: dict[str, Any], change: str) -> None:

@@ -1,12 +1,10 @@
 """How the small model is made; the shipped config lies in `training/configs`."""
 
-from pathlib import Path
-
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import SetupError
 from training.benchmark.config import CONFIGS
+from training.yaml_files import faults, named_file, read_mapping
 
 
 class _Section(BaseModel):
@@ -67,10 +65,9 @@ class SmallConfig(_Section):
 
 def load_small_config(name: str) -> SmallConfig:
     """Of a file, or a shipped one by its name. Raises SetupError that says which field is wrong."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
+    path = named_file(name, CONFIGS)
+    values = read_mapping(path, CONFIGS)
     try:
-        return SmallConfig.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except OSError as error:
-        raise SetupError(f"The config {path} cannot be read: {error.strerror}. The shipped one is `small`.") from error
-    except (yaml.YAMLError, ValidationError, ValueError) as error:
-        raise SetupError(f"The config {path} is not valid: {error}") from error
+        return SmallConfig.model_validate(values)
+    except ValidationError as error:
+        raise SetupError(f"The config {path} is not valid: {faults(error)}.") from error
