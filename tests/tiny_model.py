@@ -6,12 +6,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "<|start|>{{ message['role'] }}\n{{ message['content'] | trim }}<|end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
-)
-SPECIAL = ("<|begin|>", "<|end|>", "<|start|>", "<|pad|>")
+from training.small.tokenizer import SPECIAL, save_tokenizer
+
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 CONTEXT = 4352
 _TEXTS = Path(__file__).parents[1] / "app" / "demo" / "catalogue"
@@ -48,23 +44,12 @@ def tiny_tokenizer(directory: Path, vocabulary: int = 2000) -> int:
     """Writes the tokenizer's files; its number of tokens."""
     tokenizer = trained_tokenizer(_texts(), vocabulary)
     directory.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(directory / "tokenizer.json"))
-    begin, end, _, pad = SPECIAL
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": begin,
-        "eos_token": end,
-        "pad_token": pad,
-        "model_max_length": CONTEXT,
-        "clean_up_tokenization_spaces": False,
-        "chat_template": TEMPLATE,
-    }
-    (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=1))
+    save_tokenizer(tokenizer, directory, CONTEXT)
     return tokenizer.get_vocab_size()
 
 
 def trained_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Byte-level BPE with the special tokens of `TEMPLATE`."""
+    """Byte-level BPE with the special tokens of our chat template."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

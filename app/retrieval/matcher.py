@@ -121,9 +121,7 @@ class Matcher:
 
     def _functions(self, queries: Array, documents: Array) -> Array:
         """(m,): cosine of the intent, or of all of them together, that is nearest."""
-        if len(queries) > 1:
-            queries = np.concatenate([_normalised(queries.mean(0, keepdims=True)), queries])
-        asked = _normalised(queries @ self._weights.queries.T)
+        asked = _normalised(with_mean(queries) @ self._weights.queries.T)
         nearest: Array = (_normalised(documents @ self._weights.functions.T) @ asked.T).max(1)
         return nearest
 
@@ -132,8 +130,7 @@ class Matcher:
         return _normalised(centred @ self._weights.attributes.T)
 
     def _of_inputs(self, inputs: Array) -> Array:
-        relative = np.concatenate([inputs, inputs - inputs.max(0), inputs - inputs.min(0)], 1)
-        hidden = relative @ self._weights.inputs_1.T + self._weights.inputs_1_bias
+        hidden = relative_inputs(inputs) @ self._weights.inputs_1.T + self._weights.inputs_1_bias
         found: Array = _gelu(hidden) @ self._weights.inputs_2
         return found
 
@@ -165,6 +162,18 @@ class Matcher:
             replace(candidate, hints=Hints(_LAST - behind, taste, aversion, whole))
             for candidate, behind, taste, aversion, whole in zip(candidates, fit, liked, disliked, overall, strict=True)
         ]
+
+
+def with_mean(queries: Array) -> Array:
+    """(i, d) -> (i + 1, d) where there are several: their mean's direction first."""
+    if len(queries) == 1:
+        return queries
+    return np.concatenate([_normalised(queries.mean(0, keepdims=True)), queries])
+
+
+def relative_inputs(inputs: Array) -> Array:
+    """(m, f) -> (m, 3 f): as they are, and how far from the candidates' highest and lowest."""
+    return np.concatenate([inputs, inputs - inputs.max(0), inputs - inputs.min(0)], 1)
 
 
 def _bins(values: Array) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.calling.answer_schema import answer_schema
 from app.calling.answers import Answer, read_answer
-from app.calling.fusion import fused, probabilities
+from app.calling.fusion import choice_logprobs, fused, probabilities
 from app.domain import Candidate, DecisionRule, HistorySetting, Interaction, Json, Tool
 from app.errors import CallerGone, EngineError, EngineTimeout, InvalidAnswer, PromptTooLong
 from app.inference.engine import Engine, Generation, GenerationRequest
@@ -79,7 +79,8 @@ class ModelCaller:
         calls = [await ask(tools, prompt.labels)]
         watch.lap("generate")
         answer = self._read(calls[0], tools, prompt.labels)
-        chances = _chances(prompt, calls[0], tools, answer)
+        chosen_at = tools.index(answer.tool) if isinstance(answer, Answer) else None
+        chances = choice_logprobs(calls[0].label_logprobs, prompt.label_ids, chosen_at)
         rule = DecisionRule.MODEL
         if request.rule is DecisionRule.FUSED and chances is not None:
             # An engine that tells no probabilities leaves nothing to combine.
@@ -177,27 +178,6 @@ NO_MODEL_USAGE: Mapping[str, Json] = {
     "prompt": None,
     "candidates_dropped": 0,
 }
-_NOISE = 0.05
-"""Of log-probabilities that two passes of a model give: the likelier of two by less is not told apart."""
-
-
-def _chances(
-    prompt: Prompt, generation: Generation, tools: Sequence[Tool], answer: Answer | InvalidAnswer
-) -> list[float] | None:
-    """The log-probability of each label, in prompt order; None where the engine does not tell them all.
-
-    Also where the chosen tool's label is not the likeliest: then what was read is another place in the answer that
-    looks like a label, the choice itself having been written in other tokens.
-    """
-    told = generation.label_logprobs or {}
-    if not prompt.label_ids or any(label not in told for label in prompt.label_ids):
-        return None
-    chances = [told[label] for label in prompt.label_ids]
-    if isinstance(answer, Answer):
-        chosen = next(at for at, tool in enumerate(tools) if tool is answer.tool)
-        if chances[chosen] < max(chances) - _NOISE:
-            return None
-    return chances
 
 
 def _with_probabilities(

@@ -29,7 +29,8 @@ from app.prompting.prompt import Prompt, prompt_order
 from app.prompting.segments import SegmentEncoder
 from app.prompting.tokenizer import PromptTokenizer
 from tests.bench.service import documents_and_instructions
-from tests.tiny_model import SPECIAL, TEMPLATE, trained_tokenizer
+from tests.tiny_model import trained_tokenizer
+from training.small.tokenizer import SPECIAL, TEMPLATE
 
 VOCABULARY = 16_000
 SIZES = (0, 20, 200, 2_000)

@@ -11,7 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from app.domain import Json
 from app.prompting.model_files import ModelFiles
 from app.prompting.tokenizer import PromptTokenizer
-from tests.tiny_model import SPECIAL, TEMPLATE
+from training.small.tokenizer import SPECIAL, TEMPLATE
 
 _TEXTS = Path(__file__).parents[2] / "app" / "demo" / "catalogue"
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]

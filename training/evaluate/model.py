@@ -10,7 +10,7 @@ from functools import partial
 
 from app.calling.answer_schema import answer_schema
 from app.calling.answers import Answer
-from app.calling.fusion import fused, probabilities
+from app.calling.fusion import choice_logprobs, fused, probabilities
 from app.domain import DecisionRule, Hints, ParameterRule, Tool
 from app.errors import EngineDown, EngineError, EngineOverloaded, EngineTimeout, InvalidAnswer
 from app.inference.engine import Engine, Generation, GenerationRequest
@@ -29,8 +29,6 @@ from training.questions import Question
 
 _SAYING_NOTHING = Hints(9, 9, 9)
 """The best fit, and what candidates without history have."""
-_NOISE = 0.05
-"""As in service: of log-probabilities, the likelier of two by less is not told apart."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,8 @@ class AskedModel:
         tools = [candidate.tool for candidate in question.ordered]
         first = await ask(tools, prompt.labels)
         answer = self._read(first, tools, prompt.labels)
-        chances = _chances(prompt, first, tools, answer)
+        chosen_at = tools.index(answer.tool) if isinstance(answer, Answer) else None
+        chances = choice_logprobs(first.label_logprobs, prompt.label_ids, chosen_at)
         if self._config.decision is not DecisionRule.FUSED or chances is None:
             return _Choice(answer, DecisionRule.MODEL, chances, [first])
         scores = fused(chances, [candidate.score for candidate in question.ordered], self._config.fusion_weight)
@@ -155,19 +154,3 @@ class AskedModel:
 
 def _without_hints(question: Question) -> Question:
     return replace(question, ranked=tuple(replace(each, hints=_SAYING_NOTHING) for each in question.ranked))
-
-
-def _chances(
-    prompt: Prompt, generation: Generation, tools: Sequence[Tool], answer: Answer | InvalidAnswer
-) -> list[float] | None:
-    """The log-probability of each label, in prompt order; None where the engine does not tell them all, or what it
-    told is of another place in the answer than the choice: there the chosen label would be the likeliest."""
-    told = generation.label_logprobs or {}
-    if not prompt.label_ids or any(label not in told for label in prompt.label_ids):
-        return None
-    chances = [told[label] for label in prompt.label_ids]
-    if isinstance(answer, Answer):
-        chosen = next(at for at, tool in enumerate(tools) if tool is answer.tool)
-        if chances[chosen] < max(chances) - _NOISE:
-            return None
-    return chances

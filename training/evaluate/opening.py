@@ -25,9 +25,9 @@ from app.retrieval.matcher import Matcher
 from app.retrieval.ranker_weights import SHIPPED as RANKER
 from training.benchmark.records import Instance, Part
 from training.benchmark.systems import Scenes
+from training.code_digests import code_digest
 from training.evaluate.answers import Identity
 from training.evaluate.chat import AskedEndpoint
-from training.evaluate.code import code_digest
 from training.evaluate.config import ChatSystem, ModelSystem, RuleSystem, SystemConfig, budget_of
 from training.evaluate.model import AskedModel
 from training.evaluate.rules import ByRules

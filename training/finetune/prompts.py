@@ -17,12 +17,13 @@ import training.questions
 from app.domain import Json
 from app.errors import PromptTooLong, SetupError
 from training.benchmark.records import Instance, Part
+from training.code_digests import code_digest
 from training.finetune.config import FinetuneConfig
 from training.finetune.sources import Sources
 from training.opened import OpenedBenchmark
 from training.questions import Examples, Question
 from training.seeding import shuffled_by_hash
-from training.stages import Progress, Workspace, digest, file_hash, only_here
+from training.stages import Progress, Workspace, digest, only_here
 
 _VERSION = 1
 _ARROW = "data-00000-of-00001.arrow"
@@ -87,7 +88,8 @@ def write_examples(
         "context": sources.context,
         "tokenizer": sources.tokenizer_digest,
         "hints": benchmark.hints_digest(sources.format),
-        "code": _code_digest(),
+        # What decides what a prompt says: a change makes other prompts.
+        "code": code_digest(app.calling, app.prompting, app.retrieval, training.questions),
     }
     directory = config.work / "prompts" / digest(settings)[:16]
 
@@ -137,11 +139,3 @@ def _label_place(question: Question, label_ids: Sequence[int], answer: Sequence[
         return -1
     names = [candidate.tool.name for candidate in question.ordered]
     return list(answer).index(label_ids[names.index(question.instance.answer.tool_name)])
-
-
-def _code_digest() -> str:
-    """Of the code that decides what a prompt says: a change makes other prompts."""
-    files = [Path(training.questions.__file__)]
-    for package in (app.calling, app.prompting, app.retrieval):
-        files += sorted(Path(package.__path__[0]).rglob("*.py"))
-    return digest([file_hash(path) for path in files])

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.calling.answer_schema import answer_schema
+from app.calling.fusion import choice_logprobs
 from app.domain import Json
-from app.inference.engine import Engine, Generation, GenerationRequest
+from app.inference.engine import Engine, GenerationRequest
 from training.benchmark.dataset import read_rows
 from training.finetune.config import PairSettings
 from training.questions import Examples, Question
@@ -67,18 +68,14 @@ class Sampler:
         first = await self._engine.generate(request)
         others = await asyncio.gather(*(self._engine.generate(request) for _ in range(self._settings.samples - 1)))
         names = [tool.name for tool in tools]
+        logprobs = choice_logprobs(first.label_logprobs, prompt.label_ids)
         return Sampled(
             question.instance.id,
             tuple(each.text for each in (first, *others)),
-            _chances(first, prompt.label_ids, names),
+            None
+            if logprobs is None
+            else {name: round(logprob, 4) for name, logprob in zip(names, logprobs, strict=True)},
         )
-
-
-def _chances(generation: Generation, labels: Sequence[int], names: Sequence[str]) -> dict[str, float] | None:
-    told_of = generation.label_logprobs or {}
-    if not labels or any(label not in told_of for label in labels):
-        return None
-    return {name: round(told_of[label], 4) for name, label in zip(names, labels, strict=True)}
 
 
 async def sample_all(sampler: Sampler, questions: Sequence[Question], path: Path, progress: Progress) -> None:

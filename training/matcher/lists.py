@@ -11,6 +11,7 @@ from torch import Tensor
 from app.calling.extraction.inputs import input_features
 from app.domain import Rating, Tool
 from app.retrieval.functionality import functional_fit
+from app.retrieval.matcher import relative_inputs, with_mean
 from training.benchmark.preferences import SETTINGS
 from training.benchmark.records import Instance
 from training.benchmark.systems import Scene, Scenes
@@ -62,11 +63,9 @@ def use_lists(
 
 
 def _padded(vectors: Vectors) -> tuple[Vectors, Vectors]:
-    """(i, d) and (i,): the intents, of several their mean first, and where they are."""
+    """(i, d) and (i,): the intents with their mean, and where they are."""
     found, asked = np.zeros((_INTENTS, vectors.shape[1]), np.float32), np.zeros(_INTENTS, np.float32)
-    if len(vectors) > 1:
-        mean = vectors.mean(0, keepdims=True)
-        vectors = np.concatenate([mean / np.linalg.norm(mean), vectors])
+    vectors = with_mean(vectors)
     found[: len(vectors)], asked[: len(vectors)] = vectors[:_INTENTS], 1
     return found, asked
 
@@ -99,7 +98,7 @@ def _row(scene: Scene, shared: Scenes) -> dict[str, NDArray[np.generic]]:
         "queries": queries, "asked": asked,
         "relevance": np.array([each.relevance for each in scene.found], np.float32),
         "functional": np.array(functional_fit(scene.found), np.float32),
-        "inputs": np.concatenate([inputs, inputs - inputs.max(0), inputs - inputs.min(0)], 1),
+        "inputs": relative_inputs(inputs),
         "setting": np.array(SETTINGS.index(instance.setting)),
         "answer": np.array(names.index(instance.answer.tool_name)),
         "able": np.array([name in scene.group for name in names], np.float32),
