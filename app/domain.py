@@ -136,7 +136,7 @@ class Hints:
     and without history."""
     disliked: int
     """The same for what the user disliked or left behind."""
-    overall: int = 9
+    overall: int = 0
     """How far it is behind the best, all things considered: 0 for the best. Only of `app.retrieval.matcher`."""
 
 

@@ -28,7 +28,7 @@ _FEW = 8
 """So many interactions are encoded in a millisecond or two."""
 _CHARACTERS_A_TOKEN = 50
 """More is an unusual text: the instruction's length is then known without encoding all of it."""
-_LIKED, _OVERALL = "abcdefghij", "klmnopqrst"
+_LIKED, _FIT = "abcdefghij", "tsrqponmlk"
 """Hints from 0 to 9 in `Listing.TERSE`."""
 _SELECTED = (Detail.SHORT, Detail.BRIEF, Detail.NAMES)
 """The levels at which interactions may be left out."""
@@ -275,9 +275,10 @@ def _hints(candidate: Candidate, setting: HistorySetting, terse: bool) -> str:
     if hints is None:
         raise ValueError(f"the prompt's format needs hints, and candidate {candidate.tool.name!r} has none")
     if terse:
-        # Of another kind each, so that what a character says does not hang on its place.
-        personal = f" {_LIKED[hints.liked]} {_OVERALL[hints.overall]}" if setting is not HistorySetting.NONE else ""
-        return f"{personal} {hints.fit}\n"
+        # Of another kind each, so that what a character says does not hang on its place. What it all comes to is last,
+        # also without history, when it is the fit alone: what a model learned of that holds for users too.
+        personal = f" {_LIKED[hints.liked]} {_FIT[hints.fit]}" if setting is not HistorySetting.NONE else ""
+        return f"{personal} {9 - hints.overall}\n"
     if setting is HistorySetting.NONE:
         return f" fit {hints.fit}\n"
     return f" fit {hints.fit}, liked {hints.liked}, disliked {hints.disliked}\n"

@@ -146,15 +146,19 @@ def test_each_candidate_opens_with_its_label_and_the_instruction_ends_the_prompt
 
 
 @pytest.mark.parametrize("name", ["hinted-1", "brief-1", "terse-1"])
-def test_hints_end_each_candidate_and_only_fit_where_there_is_no_history(name: str) -> None:
+def test_hints_end_each_candidate_and_only_one_where_there_is_no_history(name: str) -> None:
     said = {
         setting: read(builder(name).build("x", setting, HISTORY, CANDIDATES), format_named(name)).hints
         for setting in (HistorySetting.PREFERRED_ONLY, HistorySetting.NONE)
     }
-    # Fit, liked, disliked; in the terse format liked, overall, fit.
-    terse = [(0, 0, 9), (4, 2, 8), (9, 9, 0)]
-    assert said[HistorySetting.PREFERRED_ONLY] == (terse if name == "terse-1" else [(9, 0, 3), (8, 4, 0), (0, 9, 9)])
-    assert said[HistorySetting.NONE] == [(9,), (8,), (0,)]
+    if name == "terse-1":
+        # Liked, fit, all in all: the last says the same as the fit where there is no history.
+        assert said[HistorySetting.PREFERRED_ONLY] == [(0, 0, 9), (4, 1, 7), (9, 9, 0)]
+        assert said[HistorySetting.NONE] == [(9,), (7,), (0,)]
+    else:
+        # Fit, liked, disliked.
+        assert said[HistorySetting.PREFERRED_ONLY] == [(9, 0, 3), (8, 4, 0), (0, 9, 9)]
+        assert said[HistorySetting.NONE] == [(9,), (8,), (0,)]
 
 
 def test_only_the_terse_format_has_the_matchers_hints() -> None:

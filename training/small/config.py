@@ -26,7 +26,7 @@ class Architecture(_Section):
 
 
 class Pretraining(_Section):
-    examples: int = Field(default=200_000, ge=1)
+    examples: int = Field(default=150_000, ge=1)
     """Uses of tools that are read, each with other candidates and other values each time."""
     step_tokens: int = Field(default=8_192, ge=256)
     """Of a batch, padding included."""

@@ -56,7 +56,7 @@ class Rivals:
             self._of_category[tools[name].category].append(name)
 
     def draw(self, use: Use, chance: random.Random) -> list[Candidate]:
-        """1 to 10 in random order, the right one among them, with hints of which only the fit tells anything."""
+        """1 to 10 in random order, the right one among them; of the hints, only what it comes to tells anything."""
         right = self._tools[use.call.tool_name]
         count = chance.randint(*chance.choices(_COUNTS, _SHARES)[0])
         chosen = {right.name: right}
@@ -81,15 +81,17 @@ def _hinted(tools: list[Tool], right: Tool, chance: random.Random) -> list[Candi
     chance.shuffle(tools)
     good = chance.random() < _BEST
     best = right if good else chance.choice(tools)
-    fits = {tool.name: chance.randint(0, 8) for tool in tools}
+    worth = {tool.name: chance.randint(0, 8) for tool in tools}
     if not good:
-        fits[right.name] = chance.randint(4, 9)
-    fits[best.name] = 9
-    # Of a taste they say nothing: whose use it was is not told.
-    return [
-        Candidate(tool, 0.0, 0.0, hints=Hints(fits[tool.name], chance.randint(0, 9), 9, chance.randint(0, 9)))
-        for tool in tools
-    ]
+        worth[right.name] = chance.randint(4, 9)
+    worth[best.name] = 9
+    return [Candidate(tool, 0.0, 0.0, hints=_saying(worth[tool.name], chance)) for tool in tools]
+
+
+def _saying(worth: int, chance: random.Random) -> Hints:
+    """All in all, and nothing of a taste or of why: whose use it was is not told."""
+    taste, unfit = chance.randint(0, 9), chance.randint(0, 9)
+    return Hints(9 - unfit, taste, 9, 9 - worth)
 
 
 class Redrawer:
