@@ -45,14 +45,19 @@ _ENVIRONMENT = {
 class VllmServer:
     """Serves the model directory as "base", on a port that stays the same from one start to the next.
 
-    python: of a virtualenv with vLLM. directory: where `vllm.log` goes. The heads of the model must be of a size that
-    vLLM's attention on the CPU has: 32, 64, 80 and so on.
+    python: of a virtualenv with vLLM. directory: where `vllm.log` goes. context: tokens, at most the model's. rank: the
+    highest of adapters. The heads of the model must be of a size that vLLM's attention on the CPU has: 32, 64, 80 and
+    so on.
     """
 
-    def __init__(self, python: Path | str, model: Path, directory: Path) -> None:
+    def __init__(
+        self, python: Path | str, model: Path, directory: Path, *, context: int = CONTEXT, rank: int = 8
+    ) -> None:
         # Not resolved: the interpreter behind a virtualenv's link does not know the virtualenv.
         self._python = Path(python).absolute()
         self._model = model
+        self._context = context
+        self._rank = rank
         self.log = directory / "vllm.log"
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -157,8 +162,8 @@ class VllmServer:
         return [
             *(str(self._python), "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", str(self._model), "--served-model-name", BASE, "--host", "127.0.0.1"),
-            *("--port", str(self._port), "--dtype", "bfloat16", "--max-model-len", str(CONTEXT)),
-            *("--enable-lora", "--max-loras", "4", "--max-lora-rank", "8", "--max-cpu-loras", "16"),
+            *("--port", str(self._port), "--dtype", "bfloat16", "--max-model-len", str(self._context)),
+            *("--enable-lora", "--max-loras", "4", "--max-lora-rank", str(self._rank), "--max-cpu-loras", "16"),
             *("--lora-target-modules", *TARGETS),
             *("--enable-prefix-caching", "--enable-prompt-tokens-details"),
             *("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}'),
