@@ -83,9 +83,10 @@ class Settings(BaseSettings):
     two below: for the shipped model what its evaluation says is best (models/small/served.json), else `model`."""
     fusion_weight: float | None = Field(default=None, ge=0, le=1)
     """In `fused`: 0 is the model alone, 1 the ranker alone. Empty, for a model of your own: 0.5."""
-    parameters: Literal["", "model", "rules"] = ""
-    """Who fills in the parameters: the model, or the rules that read them from the instruction (the model where these
-    do not find a required one). Empty, for a model of your own: `model`."""
+    parameters: Literal["", "model", "rules", "checked"] = ""
+    """Who fills in the parameters: the model; the rules that read them from the instruction (the model where these do
+    not find a required one); or, `checked`, the model where the instruction bears it out, else the rules. Empty, for a
+    model of your own: `model`."""
 
     # Limits
     max_instruction_characters: int = Field(default=8000, ge=100)

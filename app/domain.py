@@ -180,6 +180,8 @@ class ParameterRule(StrEnum):
     RULES = "rules"
     """The rules that read them from the instruction (`app.calling.extraction`); the model where these do not find a
     required one."""
+    CHECKED = "checked"
+    """The model where the instruction bears out what it wrote (`app.calling.filling`), else as `rules`."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import structlog
 from app.calling.answers import Answer
 from app.calling.extraction import Extraction, extract_parameters
 from app.calling.extraction.inputs import input_features
+from app.calling.filling import filled
 from app.calling.mending import mend
 from app.domain import AnswerProblem, Candidate, DecisionRule, Json, ParameterRule, Tool
 from app.errors import EngineError, InvalidAnswer, ModelUnavailable, PromptTooLong
@@ -138,12 +139,11 @@ class Decider:
         parameters: Mapping[str, Json] = answer.parameters
         missing: list[str] = []
         problems = answer.problems
-        if problems or self._parameters is ParameterRule.RULES:
+        if problems or self._parameters is not ParameterRule.MODEL:
             extraction = await _extracted(question.instruction, answer.tool)
             parameters, missing = mend(answer, extraction.parameters)
-            if self._parameters is ParameterRule.RULES:
-                # The model was asked for the tool: of what else it wrote only what the rules lack has a part.
-                parameters = _by_rules(answer.tool, extraction, parameters)
+            if self._parameters is not ParameterRule.MODEL:
+                parameters = filled(self._parameters, question.instruction, answer.tool, parameters, extraction)
                 problems = problems if missing else ()
             watch.lap("parameters")
         if problems and not question.allow_degraded:
@@ -171,12 +171,6 @@ async def _hinted(model: ModelCaller, question: Question, ranked: Ranked) -> lis
     # A millisecond for each tool.
     inputs = await asyncio.to_thread(input_features, question.instruction, tools, now=datetime.now(UTC))
     return ranked.matched(model.matcher, inputs)
-
-
-def _by_rules(tool: Tool, extraction: Extraction, mended: Mapping[str, Json]) -> dict[str, Json]:
-    """What was read from the instruction; required parameters that it does not tell as the model has them."""
-    values = {name: mended[name] for name in extraction.missing if name in mended} | extraction.parameters
-    return {each.name: values[each.name] for each in tool.parameters if each.name in values}
 
 
 async def _extracted(instruction: str, tool: Tool) -> Extraction:

@@ -109,7 +109,7 @@ class ModelSystem(_Asked):
     decision: DecisionRule = DecisionRule.MODEL
     fusion_weight: float = Field(default=0.5, ge=0, le=1)
     parameters: ParameterRule = ParameterRule.MODEL
-    """For the tool that was chosen; `rules` as in service, where they find all that are required."""
+    """For the tool that was chosen, as in service."""
     right_cut: bool = False
     """The prompt whole, then cut at its right end to the budget, as the published code does."""
     threads: int | None = Field(default=None, ge=1)

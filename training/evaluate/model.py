@@ -10,7 +10,10 @@ from functools import partial
 
 from app.calling.answer_schema import answer_schema
 from app.calling.answers import Answer
+from app.calling.extraction import extract_parameters
+from app.calling.filling import filled
 from app.calling.fusion import choice_logprobs, fused, probabilities
+from app.calling.mending import mend
 from app.domain import DecisionRule, Hints, ParameterRule, Tool
 from app.errors import EngineDown, EngineError, EngineOverloaded, EngineTimeout, InvalidAnswer
 from app.inference.engine import Engine, Generation, GenerationRequest
@@ -22,7 +25,6 @@ from training.evaluate.config import ModelSystem
 from training.evaluate.metrics import Said
 from training.evaluate.patience import Sleep, patiently
 from training.evaluate.reading import read, said_of
-from training.evaluate.rules import said_by_rules
 from training.evaluate.systems import Failed
 from training.generators.openai.wire import Passing
 from training.questions import Question
@@ -84,10 +86,13 @@ class AskedModel:
         await self._engine.close()
 
     def _said(self, answer: Answer | InvalidAnswer, question: Question) -> Said:
-        said = said_of(answer)
-        if isinstance(answer, Answer) and self._config.parameters is ParameterRule.RULES:
-            return said_by_rules(answer.tool, question.instance, otherwise=said)
-        return said
+        rule = self._config.parameters
+        if rule is ParameterRule.MODEL or isinstance(answer, InvalidAnswer):
+            return said_of(answer)
+        instance, tool = question.instance, answer.tool
+        extraction = extract_parameters(instance.instruction, tool, now=instance.asked_at)
+        written, _ = mend(answer, extraction.parameters)
+        return Said(tool.name, filled(rule, instance.instruction, tool, written, extraction))
 
     async def _choose(self, question: Question, prompt: Prompt) -> _Choice:
         ask = partial(self._generated, question, prompt)

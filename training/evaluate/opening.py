@@ -76,7 +76,7 @@ def identity_of(config: SystemConfig, benchmark: OpenedBenchmark) -> Identity:
 def _reads_by_rules(config: SystemConfig, format: PromptFormat | None) -> bool:  # noqa: A002
     if isinstance(config, RuleSystem) or (format is not None and format.matched):
         return True
-    return isinstance(config, ModelSystem) and config.parameters is ParameterRule.RULES
+    return isinstance(config, ModelSystem) and config.parameters is not ParameterRule.MODEL
 
 
 def format_of(config: SystemConfig) -> PromptFormat | None:

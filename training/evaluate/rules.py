@@ -27,7 +27,7 @@ class ByRules:
     async def answer(self, question: Question) -> Row:
         name = self._choose(question)
         tool = next(each.tool for each in question.ranked if each.tool.name == name)
-        return Row(question.instance.id, said_by_rules(tool, question.instance), decided_by=self._kind)
+        return Row(question.instance.id, _said(tool, question.instance), decided_by=self._kind)
 
     async def close(self) -> None:
         """There is nothing open."""
@@ -37,9 +37,5 @@ def _best_ranked(question: Question) -> str:
     return question.ranked[0].tool.name
 
 
-def said_by_rules(tool: Tool, instance: Instance, *, otherwise: Said | None = None) -> Said:
-    """The tool with the parameters that can be read from the instruction; `otherwise` where a required one cannot."""
-    extraction = extract_parameters(instance.instruction, tool, now=instance.asked_at)
-    if extraction.missing and otherwise is not None:
-        return otherwise
-    return Said(tool.name, extraction.parameters)
+def _said(tool: Tool, instance: Instance) -> Said:
+    return Said(tool.name, extract_parameters(instance.instruction, tool, now=instance.asked_at).parameters)
