@@ -12,15 +12,15 @@ import pytest
 from app.config import Settings
 from app.engines import OpenModel, open_model
 from app.errors import SetupError
-from app.served import MODELS, Served, served
+from app.served import Served, served
 from tests.catalogue import QUIET_SEARCH, QUIET_TRANSLATE, QUIET_WEATHER, TOOLS
 from tests.conftest import running, settings_for
 from tests.shipped import BUDGET, manifest, random_matcher, shipped_models
 from tests.steps import add_history, call, interaction, ok
 from tests.tiny_model import tiny_model
+from training.evaluate.config import ModelSystem, load_system
 
 DIMENSION = 384
-HERE = (MODELS / "small" / "served.json").exists()
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +208,20 @@ def test_where_the_rules_fill_the_parameters_the_model_chooses_the_tool(
     assert (unsaid["missing_parameters"], unsaid["degraded"]) == ([], False)
 
 
-@pytest.mark.skipif(not HERE, reason="models/small has no model yet")
-async def test_the_model_that_ships_can_be_served_as_its_files_say() -> None:
-    model = await opened(MODELS)
-    assert model.fault == ""
-    assert model.caller is not None
+def test_the_model_that_ships_answers_as_its_evaluation_says(postgres: str, tmp_path: Path, user: str) -> None:
+    evaluated = load_system("small-shipped")
+    recommended = served(Settings())
+    assert isinstance(evaluated, ModelSystem)
+    assert recommended.adapter_directory is not None
+    assert evaluated.adapter is not None
+    assert recommended.adapter_directory == evaluated.adapter.resolve()
+    assert (recommended.decision, recommended.fusion_weight) == (evaluated.decision, evaluated.fusion_weight)
+    assert recommended.parameters is evaluated.parameters
+    settings = settings_for(postgres, tmp_path, engine="local")
+    with running(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
+        ok(client.put("/tools", json={"format": "rapidapi", "documents": TOOLS}))
+        add_history(client, user, interaction(QUIET_SEARCH, "liked", query="x"))
+        answer = call(client, user, "What is the weather forecast for Lisbon?", allow_degraded=False)
+    assert (answer["engine"], answer["model"], answer["decided_by"]) == ("local", "sft", "fused")
+    assert answer["tool_call"]["tool_name"] == QUIET_WEATHER
+    assert answer["tool_call"]["parameters"]["city"] == "Lisbon"

@@ -18,7 +18,6 @@ from tests.vllm.conftest import PYTHON
 from tests.vllm.server import VllmServer
 
 SMALL = MODELS / "small"
-pytestmark = pytest.mark.skipif(not (SMALL / "served.json").exists(), reason="`make model` has not made the model")
 ASKED = 100
 ALIKE = 0.95
 """Of the calls. The engines multiply in different orders and precisions: two tools as probable as each other, or two
