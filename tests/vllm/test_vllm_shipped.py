@@ -20,8 +20,8 @@ from tests.vllm.server import VllmServer
 SMALL = MODELS / "small"
 ASKED = 100
 SAME_TOOL, SAME_CALL = 97, 88
-"""Of the calls. The engines multiply in different orders and precisions, so what is as probable as something else may change
-places with it. Tools rarely are; words that the model garbles are, and on the demo it does (docs/decisions/0005)."""
+"""Of the calls. The engines multiply in different orders and precisions, so what is as probable as something else may
+change places with it. Tools rarely do; words that the model garbles do, as on the demo (docs/decisions/0005)."""
 
 
 @pytest.fixture(scope="module")
