@@ -26,11 +26,11 @@ def filled(
     `written`: the model's, valid for the tool. `extraction`: of the instruction for the tool; of required parameters
     that it lacks the model's are taken.
     """
-    values = {name: written[name] for name in extraction.missing if name in written} | dict(extraction.parameters)
-    if rule is ParameterRule.MODEL or (
-        rule is ParameterRule.CHECKED and _is_borne_out(instruction, tool, written, extraction.parameters)
+    values = written
+    if rule is ParameterRule.RULES or (
+        rule is ParameterRule.CHECKED and not _is_borne_out(instruction, tool, written, extraction.parameters)
     ):
-        values = dict(written)
+        values = {**{name: written[name] for name in extraction.missing if name in written}, **extraction.parameters}
     return {each.name: values[each.name] for each in tool.parameters if each.name in values}
 
 

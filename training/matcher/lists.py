@@ -23,7 +23,6 @@ _HISTORY = 16
 """Interactions of a history that are looked at in fitting, the last."""
 _INTENTS = 5
 
-
 Lists = dict[str, Tensor]
 """Of n scenes: documents (n, 10, d), history (n, h, d) and its mask, signs, ages (n, h); queries (n, i, d) and their
 mask; relevance, functional (n, 10); inputs (n, 10, 3 f); setting, answer (n,); able (n, 10)."""
