@@ -9,7 +9,7 @@ VLLM := .venv-vllm
 VLLM_INSTALLED := $(VLLM)/.installed
 
 .PHONY: demo serve test test-vllm check format benchmark ranker model report clean \
-	bench-retrieval bench-personalization bench-extraction bench-prompt bench-local bench-service bench-engine
+	bench-retrieval bench-personalization bench-extraction bench-prompt bench-local bench-service bench-engine bench-prefix
 
 demo: $(INSTALLED)  ## show personalized tool calls, then serve the demo on PORT
 	$(BIN)/petool demo --port $(PORT) --data-dir $(DEMO_DATA)
@@ -68,6 +68,9 @@ bench-service: $(INSTALLED)  ## requests per second, latency, time by stage, wit
 
 bench-engine: $(INSTALLED) $(VLLM_INSTALLED)  ## vLLM through the service against the same calls sent to it directly
 	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m tests.bench.engine
+
+bench-prefix: $(INSTALLED) $(VLLM_INSTALLED)  ## vLLM's prefix cache: history before candidates against after them
+	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m tests.bench.prefix_cache
 
 clean:
 	rm -rf .venv $(VLLM) build *.egg-info

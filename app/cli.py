@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from app.admin_cli import adapters
 from app.config import Settings
 from app.db import migrate
 from app.domain import ToolSource
 from app.errors import PEToolError, SetupError
-from app.main import create_app, open_database, open_parts
+from app.main import create_app
+from app.parts import open_database, open_parts
 from app.services.imports import FileImport, import_path
 from app.services.keys import KeyService, Scope
 
@@ -29,6 +31,7 @@ keys = typer.Typer(no_args_is_help=True, help="API keys.")
 cli.add_typer(db, name="db")
 cli.add_typer(tools, name="tools")
 cli.add_typer(keys, name="keys")
+cli.add_typer(adapters, name="adapters")
 
 T = TypeVar("T")
 out = Console()
@@ -45,7 +48,7 @@ def main() -> None:
             err.print(f"[red]{name}[/]: {item['msg']}", highlight=False)
         sys.exit(2)
     except PEToolError as error:
-        err.print(f"[red]{error.detail}[/]", highlight=False)
+        err.print(error.detail, style="red", markup=False, highlight=False)
         sys.exit(1)
     except KeyboardInterrupt:
         # How a server is stopped by hand; a command that was cut short says so by its status.

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     """`vllm`: name of a loaded LoRA adapter; `local`: its directory. Empty: the shipped model's own; of another model
     the base."""
     engine_url: str = "http://127.0.0.1:8001"
-    """Where `vllm serve` listens."""
+    """Where `vllm serve` listens; several servers of the same model, separated by commas."""
     engine_api_key: str = ""
     engine_model_name: str = "base"
     """vLLM's `--served-model-name`."""
@@ -87,6 +87,30 @@ class Settings(BaseSettings):
     """Who fills in the parameters: the model; the rules that read them from the instruction (the model where these do
     not find a required one); or, `checked`, the model where the instruction bears it out, else the rules. Empty, for a
     model of your own: `model`."""
+
+    # LoRA adapters, registered and swapped while it runs
+    adapters_dir: str = ""
+    """Where registered adapters are kept; replicas and vLLM's machines have to see it. Empty: `data_dir`/adapters."""
+    engine_adapters_dir: str = ""
+    """The same directory as vLLM's machines see it; empty: by the same path."""
+    adapters_source: str = ""
+    """Adapters may be registered by their path below this directory. Empty: only by upload."""
+    adapter_max_rank: int = Field(default=16, ge=1)
+    """vLLM's `--max-lora-rank`."""
+    max_adapter_bytes: int = Field(default=2048 * MIB, ge=1024)
+    """Of an upload, and of the files in it."""
+    adapter_poll_seconds: float = Field(default=1.0, gt=0, le=5)
+    """How soon a replica notices a swap that no event told it of, and how often it asks the engines what they have."""
+    adapter_prepare_seconds: float = Field(default=180.0, gt=0)
+    """For all engines to load and probe an adapter; then the activation fails."""
+    adapter_evaluation: str = ""
+    """A JSON file of cases with the expected calls (docs/operations.md), for `adapter_min_score`."""
+    adapter_min_score: float | None = Field(default=None, ge=0, le=1)
+    """Share of right tools on these cases without which no adapter is activated. Empty: not evaluated unless asked."""
+    canary_max_error_rate: float | None = Field(default=0.2, ge=0, le=1)
+    """Of a canary's calls; above it the canary is aborted."""
+    canary_min_calls: int = Field(default=50, ge=1)
+    """That it has had before it is judged."""
 
     # Limits
     max_instruction_characters: int = Field(default=8000, ge=100)
@@ -128,9 +152,26 @@ class Settings(BaseSettings):
     @field_validator("engine_url")
     @classmethod
     def _http(cls, value: str) -> str:
-        if value.split("://", 1)[0] not in {"http", "https"}:
-            raise ValueError("an engine's URL looks like http://host:8001")
-        return value.rstrip("/")
+        urls = [url.strip().rstrip("/") for url in value.split(",") if url.strip()]
+        if not urls or any(url.split("://", 1)[0] not in {"http", "https"} for url in urls):
+            raise ValueError("an engine's URL looks like http://host:8001; several are separated by commas")
+        if len(set(urls)) < len(urls):
+            raise ValueError("the same engine is named twice")
+        return ",".join(urls)
+
+    @property
+    def engine_urls(self) -> list[str]:
+        return self.engine_url.split(",")
+
+    @property
+    def adapters_path(self) -> Path:
+        return Path(self.adapters_dir) if self.adapters_dir else self.data_dir / "adapters"
+
+    @model_validator(mode="after")
+    def _score_has_cases(self) -> Self:
+        if self.adapter_min_score is not None and not self.adapter_evaluation:
+            raise ValueError("adapter_min_score needs cases: set PETOOL_ADAPTER_EVALUATION to their file.")
+        return self
 
     @model_validator(mode="after")
     def _engine_has_a_model(self) -> Self:

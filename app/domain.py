@@ -213,6 +213,8 @@ class Decision:
     """vllm, local or scripted; None where no model was asked."""
     adapter: str | None = None
     """The adapter, or base model, that answered."""
+    asked_adapter: str | None = None
+    """The registered version that the user was given to, also where it did not answer; None: as the settings say."""
     raw_output: str | None = None
     """What the model wrote, also where it was no valid call."""
     problems: tuple[AnswerProblem, ...] = ()

@@ -1,9 +1,10 @@
 """Opens the model that the settings mean, in its engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import structlog
@@ -11,22 +12,32 @@ import structlog
 from app.config import Settings
 from app.domain import DecisionRule, ParameterRule
 from app.errors import SetupError
-from app.inference.engine import Engine
+from app.inference.engine import AdapterEngine
+from app.inference.pool import EnginePool
 from app.inference.scripted import ScriptedEngine
 from app.inference.vllm import VllmEngine
-from app.prompting.builder import PromptBuilder
 from app.prompting.tokenizer import MAX_LABELS, PromptTokenizer
 from app.retrieval.matcher import Matcher
 from app.served import MODELS, Served, is_default, served
-from app.services.model_calls import ModelCaller
+from app.services.adapters.registry import ServedBase
+from app.services.callers import ModelCallers
 
 _VLLM_CONCURRENCY, _LOCAL_CONCURRENCY = 64, 8
 log = structlog.get_logger("petool")
 
 
 @dataclass(frozen=True)
+class BaseModel:
+    """The base model on its engines."""
+
+    pool: EnginePool
+    callers: ModelCallers
+    base: ServedBase
+
+
+@dataclass(frozen=True)
 class OpenModel:
-    caller: ModelCaller | None = None
+    model: BaseModel | None = None
     """None where no model answers."""
     decision: DecisionRule = DecisionRule.MODEL
     parameters: ParameterRule = ParameterRule.MODEL
@@ -36,50 +47,54 @@ class OpenModel:
 
 @asynccontextmanager
 async def open_model(
-    settings: Settings, dimension: int, engine: Engine | None = None, models: Path = MODELS
+    settings: Settings, dimension: int, engines: Sequence[AdapterEngine] = (), models: Path = MODELS
 ) -> AsyncIterator[OpenModel]:
-    """`dimension`: the embedder's. `engine` takes the place of the configured one; `models` holds the shipped ones.
+    """`dimension`: the embedder's. `engines` take the place of the configured; `models` holds the shipped ones.
 
     Raises SetupError for a model that cannot be served. Only the shipped one, where nobody asked for another, may
     fail: the service has its ladder, and says so.
     """
-    opened = await asyncio.to_thread(_opened, settings, dimension, engine, models)
+    opened = await asyncio.to_thread(_opened, settings, dimension, engines, models)
     try:
         yield opened
     finally:
-        if opened.caller is not None:
-            await opened.caller.engine.close()
+        if opened.model is not None:
+            await opened.model.pool.close()
 
 
-def _opened(settings: Settings, dimension: int, engine: Engine | None, models: Path) -> OpenModel:
-    if settings.engine == "none" and engine is None:
+def _opened(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], models: Path) -> OpenModel:
+    if settings.engine == "none" and not engines:
         return OpenModel()
     try:
-        return _open(settings, dimension, engine, models)
+        return _open(settings, dimension, engines, models)
     except (SetupError, ImportError, OSError) as error:
-        if engine is not None or not is_default(settings):
+        if engines or not is_default(settings):
             raise
         fault = error.detail if isinstance(error, SetupError) else f"The local engine cannot start: {error}"
     log.error("model_not_loaded", reason=fault, consequence="the preference ranker answers, marked as degraded")
     return OpenModel(fault=fault)
 
 
-def _open(settings: Settings, dimension: int, engine: Engine | None, models: Path) -> OpenModel:
+def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], models: Path) -> OpenModel:
     model = served(settings, models)
     tokenizer = PromptTokenizer.load(model.model)
+    matcher = cache(lambda: _matcher(models / "matcher", dimension))
+    # Told now and not at the first request; and before there is an engine that would have to be closed.
     if model.prompt_format.labels:
-        # As many as a request may have candidates: a tokenizer that lacks them is told now, not then.
         tokenizer.labels(MAX_LABELS)
-    prompts = PromptBuilder(tokenizer, model.prompt_format, budget=model.prompt_tokens)
-    matcher = _matcher(models / "matcher", model, dimension) if model.prompt_format.matched else None
-    caller = ModelCaller(
-        engine if engine is not None else _engine(settings, model),
-        prompts,
+    if model.prompt_format.matched:
+        matcher()
+    pool = EnginePool(engines or _engines(settings, model), [model.adapter] if model.adapter is not None else [])
+    callers = ModelCallers(
+        pool,
+        tokenizer,
+        matcher,
         adapter=model.adapter,
+        prompt_format=model.prompt_format,
+        prompt_tokens=model.prompt_tokens,
         max_tokens=settings.completion_tokens,
         temperature=settings.temperature,
         fusion_weight=model.fusion_weight,
-        matcher=matcher,
     )
     log.info(
         "model_loaded",
@@ -89,35 +104,45 @@ def _open(settings: Settings, dimension: int, engine: Engine | None, models: Pat
         decision=model.decision.value,
         parameters=model.parameters.value,
     )
-    return OpenModel(caller, model.decision, model.parameters)
+    base = ServedBase(model.model, model.prompt_format, model.prompt_tokens, settings.adapter_max_rank)
+    return OpenModel(BaseModel(pool, callers, base), model.decision, model.parameters)
 
 
-def _matcher(directory: Path, model: Served, dimension: int) -> Matcher:
+def _matcher(directory: Path, dimension: int) -> Matcher:
     matcher = Matcher.load(directory)
     if matcher.dimension != dimension:
         raise SetupError(
-            f"Prompts of the format {model.prompt_format.name} have hints by the matcher, which knows the packaged "
-            f"embedder's vectors of {matcher.dimension} numbers, and PETOOL_EMBEDDER gives {dimension}: leave it "
-            "empty, or serve a model of another format."
+            f"Prompts of this format have hints by the matcher, which knows the packaged embedder's vectors of "
+            f"{matcher.dimension} numbers, and PETOOL_EMBEDDER gives {dimension}: leave it empty, or serve a model of "
+            "another format."
         )
     return matcher
 
 
-def _engine(settings: Settings, model: Served) -> Engine:
+def _engines(settings: Settings, model: Served) -> list[AdapterEngine]:
     if settings.engine == "scripted":
-        return ScriptedEngine(
+        scripted = ScriptedEngine(
             adapters=[model.adapter] if model.adapter is not None else [],
             max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
             max_waiting=settings.engine_queue,
+            shared=False,
         )
+        return [scripted]
     if settings.engine == "vllm":
-        return VllmEngine(
-            settings.engine_url,
-            base_model=settings.engine_model_name,
-            api_key=settings.engine_api_key or None,
-            max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
-            max_waiting=settings.engine_queue,
-        )
+        return [
+            VllmEngine(
+                url,
+                base_model=settings.engine_model_name,
+                api_key=settings.engine_api_key or None,
+                max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
+                max_waiting=settings.engine_queue,
+            )
+            for url in settings.engine_urls
+        ]
+    return [_local(settings, model)]
+
+
+def _local(settings: Settings, model: Served) -> AdapterEngine:
     # Torch and transformers take seconds to import: only for those who use them.
     from app.inference.local import LocalEngine
 

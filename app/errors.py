@@ -11,6 +11,7 @@
     │   ├── BodyTooLarge            413
     │   ├── InvalidRequest          422  readable, but its content is not acceptable
     │   │   ├── UnknownTools        422  names that are not in the catalogue
+    │   │   ├── InvalidAdapter      422  a LoRA adapter that cannot be served, with the reason
     │   │   └── PromptTooLong       422  instruction or candidates do not fit the prompt's budget
     │   ├── RateLimited             429  (retry_after)
     │   └── CallerGone              499  the connection was closed before the answer was there
@@ -20,7 +21,8 @@
     │       ├── EngineDown           not reachable, or broke off
     │       ├── EngineOverloaded     too many requests wait already
     │       ├── EngineTimeout        the deadline passed
-    │       └── EngineRefused        it does not take this request: unknown adapter, schema, length
+    │       └── EngineRefused        it does not take this request: schema, length
+    │           └── AdapterMissing   it does not have the adapter
     ├── InvalidAnswer               502  the model answered, but not with a call; keeps its text
     ├── DocumentError               one tool document that cannot be imported, with the reason
     └── SetupError                  the operator's: settings, files, data directory
@@ -104,6 +106,11 @@ class UnknownTools(InvalidRequest):
     title = "Unknown tools"
 
 
+class InvalidAdapter(InvalidRequest):
+    type = "invalid-adapter"
+    title = "This adapter cannot be served"
+
+
 class PromptTooLong(InvalidRequest):
     """`extra` tells `part` (instruction or candidates), its `tokens` and the `budget`."""
 
@@ -163,6 +170,13 @@ class EngineRefused(EngineError):
     reason = "engine_refused"
     # Only an operator can help.
     wait = 30
+
+
+class AdapterMissing(EngineRefused):
+    """Another engine may have it; this one gets it (again) shortly."""
+
+    reason = "engine_unavailable"
+    wait = 1
 
 
 class InvalidAnswer(PEToolError):

@@ -1,11 +1,9 @@
 """The one place that knows every part: settings in, a running application out."""
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,118 +15,39 @@ from app import __version__
 from app.api import logs, problems
 from app.api.metrics import Metrics
 from app.api.middleware import RequestContext
-from app.api.routes import health, tool_calls, tools, users
+from app.api.routes import adapters as adapter_routes
+from app.api.routes import admin, health, tool_calls, tools, users
 from app.api.state import Services
 from app.config import Settings
-from app.db import migrate
-from app.db.database import Database, async_url
-from app.db.embedded import EmbeddedPostgres
 from app.engines import OpenModel, open_model
-from app.errors import SetupError, Unavailable
-from app.inference.engine import Engine
-from app.retrieval.batching import BatchingEmbedder
-from app.retrieval.embedder import Embedder, SentenceTransformerEmbedder
-from app.retrieval.packaged_embedder import PackagedEmbedder
+from app.inference.engine import AdapterEngine
+from app.jobs import every, supervised
+from app.opening_adapters import open_adapters
+from app.parts import Parts, open_parts
 from app.retrieval.preferences import PreferenceRanker
 from app.retrieval.ranker_weights import SHIPPED, load_weights
 from app.served import MODELS
-from app.services.catalogue import CatalogueService
-from app.services.catalogue_events import CatalogueEvents
+from app.services.adapters.all import AdapterServices
 from app.services.deciding import NO_ENGINE, NOT_LOADED, Decider
+from app.services.events import Topic
 from app.services.feedback import FeedbackService
 from app.services.health import HealthService
 from app.services.histories import HistoryService
 from app.services.idempotency import IdempotencyService
 from app.services.keys import KeyService
-from app.services.live_catalogue import LiveCatalogue, ToolEncoder
+from app.services.model_requests import CaseRanker
 from app.services.profiles import ProfileService
 from app.services.rate_limits import RateLimitService
 from app.services.tool_calls import ToolCallService
 
 _TIDY_SECONDS = 600.0
-_WATCH_SECONDS = 1.0
-_RESTART_SECONDS = 5.0
+_CANARY_SECONDS = 2.0
 
 
-@asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The configured or the embedded PostgreSQL, migrated. Raises `SetupError`."""
-    async with AsyncExitStack() as stack:
-        if settings.database_url:
-            url = async_url(settings.database_url)
-        else:
-            embedded = EmbeddedPostgres(settings.data_dir.resolve() / "postgres")
-            url = await asyncio.to_thread(embedded.start)
-            stack.push_async_callback(asyncio.to_thread, embedded.stop)
-            watching = asyncio.create_task(_keep_running(embedded))
-            stack.callback(watching.cancel)
-        database = Database(
-            url, pool_size=settings.database_pool_size, timeout_seconds=settings.database_timeout_seconds
-        )
-        stack.push_async_callback(database.close)
-        try:
-            await migrate.upgrade(database)
-        except Unavailable as error:
-            raise SetupError(
-                "PostgreSQL does not answer. Check that it runs and that PETOOL_DATABASE_URL is right: "
-                f"{error.__cause__}"
-            ) from error
-        yield database
-
-
-async def _keep_running(embedded: EmbeddedPostgres) -> None:
-    while True:
-        await asyncio.sleep(_WATCH_SECONDS)
-        try:
-            if await asyncio.to_thread(embedded.restart_if_dead):
-                logs.log.warning("embedded_postgres_restarted")
-        except SetupError as error:
-            logs.log.error("embedded_postgres_down", reason=error.detail)
-
-
-@dataclass
-class Parts:
-    """The long-lived parts that the service and the command line share."""
-
-    database: Database
-    embedder: BatchingEmbedder
-    encoder: ToolEncoder
-    live: LiveCatalogue
-    events: CatalogueEvents
-    catalogue: CatalogueService
-
-
-@asynccontextmanager
-async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Database, embedder and the current catalogue; closed in reverse order."""
-    async with AsyncExitStack() as stack:
-        # Both take seconds, one of them in a process of its own: together.
-        loading = asyncio.create_task(asyncio.to_thread(_load, settings))
-        database = await stack.enter_async_context(open_database(settings))
-        embedder = await stack.enter_async_context(BatchingEmbedder(await loading))
-        encoder = ToolEncoder(embedder)
-        live = LiveCatalogue(database, encoder, settings.data_dir / "index")
-        events = CatalogueEvents(settings.redis_url, live.notice)
-        stack.push_async_callback(events.close)
-        await live.refresh()
-        catalogue = CatalogueService(database, embedder, encoder, live, events.announce)
-        yield Parts(database, embedder, encoder, live, events, catalogue)
-
-
-def _load(settings: Settings) -> Embedder:
-    try:
-        return SentenceTransformerEmbedder(settings.embedder) if settings.embedder else PackagedEmbedder()
-    except (OSError, ValueError) as error:
-        raise SetupError(
-            f"The embedding model PETOOL_EMBEDDER={settings.embedder!r} cannot be loaded: {error}. "
-            "Give the path of a sentence-transformers model, or leave it empty for the packaged one."
-        ) from error
-
-
-def create_app(settings: Settings, *, engine: Engine | None = None, models: Path = MODELS) -> FastAPI:
+def create_app(settings: Settings, *, engines: Sequence[AdapterEngine] = (), models: Path = MODELS) -> FastAPI:
     """Opens nothing: the application's lifespan does.
 
-    `engine` takes the place of the configured one, `models` that of the folder of shipped models.
+    `engines` take the place of the configured ones, `models` that of the folder of shipped models.
     """
     metrics = Metrics()
 
@@ -140,21 +59,22 @@ def create_app(settings: Settings, *, engine: Engine | None = None, models: Path
         ranker = PreferenceRanker(load_weights(Path(settings.ranker_weights) if settings.ranker_weights else SHIPPED))
         async with (
             open_parts(settings) as parts,
-            open_model(settings, parts.embedder.dimension, engine, models) as model,
+            open_model(settings, parts.embedder.dimension, engines, models) as model,
+            _adapters(settings, parts, model, ranker) as adapters,
             asyncio.TaskGroup() as tasks,
         ):
-            services = _services(settings, parts, model, ranker, metrics)
-            jobs: dict[str, Callable[[], Awaitable[object]]] = {
-                "follow_catalogue": lambda: parts.live.follow(settings.catalogue_poll_seconds),
-                "listen_for_events": parts.events.listen,
-                "tidy": lambda: _every(_TIDY_SECONDS, services.idempotency.delete_expired),
-            }
-            if model.caller is not None:
-                jobs["watch_engine"] = model.caller.engine.watch
-            running = [tasks.create_task(_supervised(name, job)) for name, job in jobs.items()]
-            yield {"services": services}
-            for task in running:
-                task.cancel()
+            services = _services(settings, parts, model, adapters, ranker, metrics)
+            running = [
+                tasks.create_task(supervised(name, job))
+                for name, job in _jobs(settings, parts, adapters, services).items()
+            ]
+            try:
+                if adapters is not None:
+                    await adapters.live.start()
+                yield {"services": services}
+            finally:
+                for task in running:
+                    task.cancel()
             await services.rate_limits.close()
 
     app = FastAPI(
@@ -170,14 +90,59 @@ def create_app(settings: Settings, *, engine: Engine | None = None, models: Path
         metrics=metrics,
         max_body=settings.max_body_bytes,
         max_import_body=settings.max_import_body_bytes,
+        max_adapter=settings.max_adapter_bytes,
     )
-    for router in (tool_calls.router, users.router, tools.router, health.router):
+    for router in (tool_calls.router, users.router, tools.router, adapter_routes.router, admin.router, health.router):
         app.include_router(router)
     return app
 
 
+@asynccontextmanager
+async def _adapters(
+    settings: Settings, parts: Parts, model: OpenModel, ranker: PreferenceRanker
+) -> AsyncIterator[AdapterServices | None]:
+    """None where there is no model to adapt."""
+    if model.model is None:
+        yield None
+        return
+    cases = CaseRanker(parts.embedder, parts.encoder, ranker)
+    announce = parts.events.announce
+    async with open_adapters(
+        settings, parts.database, model.model, cases, lambda: announce(Topic.ADAPTERS)
+    ) as adapters:
+        parts.events.on(Topic.ADAPTERS, adapters.live.notice)
+        yield adapters
+
+
+def _jobs(
+    settings: Settings, parts: Parts, adapters: AdapterServices | None, services: Services
+) -> dict[str, Callable[[], Awaitable[object]]]:
+    jobs: dict[str, Callable[[], Awaitable[object]]] = {
+        "follow_catalogue": lambda: parts.live.follow(settings.catalogue_poll_seconds),
+        "listen_for_events": parts.events.listen,
+        "tidy": lambda: every(_TIDY_SECONDS, services.idempotency.delete_expired),
+    }
+    if adapters is not None:
+        live, canary = adapters.live, adapters.canary
+        jobs |= {
+            "watch_engines": live.pool.watch,
+            "keep_engines": live.keep_engines,
+            "follow_adapters": live.follow,
+            "watch_operations": adapters.operations.watch,
+            "watch_canary": lambda: every(_CANARY_SECONDS, canary.check),
+            "tidy_adapters": lambda: every(_TIDY_SECONDS, adapters.registry.tidy),
+            "tidy_replicas": lambda: every(_TIDY_SECONDS, live.tidy),
+        }
+    return jobs
+
+
 def _services(
-    settings: Settings, parts: Parts, model: OpenModel, ranker: PreferenceRanker, metrics: Metrics
+    settings: Settings,
+    parts: Parts,
+    model: OpenModel,
+    adapters: AdapterServices | None,
+    ranker: PreferenceRanker,
+    metrics: Metrics,
 ) -> Services:
     database, live = parts.database, parts.live
     profiles = ProfileService(database, parts.encoder, ranker, max_interactions=settings.max_history_interactions)
@@ -190,7 +155,7 @@ def _services(
             parts.encoder,
             ranker,
             Decider(
-                model.caller,
+                adapters.live if adapters is not None else None,
                 rule=model.decision,
                 parameters=model.parameters,
                 timeout=settings.engine_timeout_seconds,
@@ -202,33 +167,14 @@ def _services(
         feedback=FeedbackService(database),
         histories=HistoryService(database, forget=profiles.forget),
         catalogue=parts.catalogue,
+        adapters=adapters,
         keys=KeyService(database),
         idempotency=IdempotencyService(database, timedelta(hours=settings.idempotency_hours)),
         rate_limits=RateLimitService(settings.rate_limit, settings.redis_url),
-        health=HealthService(database, live, None if model.caller is None else model.caller.engine, fault=model.fault),
+        health=HealthService(database, live, None if model.model is None else model.model.pool, fault=model.fault),
         metrics=metrics,
         keys_needed=not settings.demo_mode,
     )
-
-
-async def _supervised(name: str, job: Callable[[], Awaitable[object]]) -> None:
-    """Run a background job until it returns or is cancelled, whatever fails in it."""
-    while True:
-        try:
-            await job()
-        except Exception as error:  # noqa: BLE001 (its failure must not take the service down with it)
-            logs.log.error("background_job_failed", job=name, exc_info=error)
-            await asyncio.sleep(_RESTART_SECONDS)
-        else:
-            return
-
-
-async def _every(seconds: float, job: Callable[[], Awaitable[object]]) -> None:
-    while True:
-        # While the database is away there is nothing to tidy.
-        with contextlib.suppress(Unavailable):
-            await job()
-        await asyncio.sleep(seconds)
 
 
 def _telemetry(settings: Settings) -> Any:

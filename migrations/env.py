@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from app.db import adapter_models  # noqa: F401 (its tables are part of the schema)
 from app.db.models import Base
 
 connection = context.config.attributes.get("connection")

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from app.config import Settings
 from app.db import migrate
 from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
-from app.inference.engine import Engine
+from app.inference.engine import AdapterEngine
 from app.main import create_app
 from app.served import MODELS
 from tests.catalogue import TOOLS
@@ -110,11 +110,13 @@ def adapter_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @contextmanager
-def running(settings: Settings, engine: Engine | None = None, models: Path = MODELS) -> Iterator[str]:
+def running(
+    settings: Settings, engines: Sequence[AdapterEngine] = (), models: Path = MODELS
+) -> Iterator[str]:
     """The service over HTTP, in a thread of its own; its URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", settings.port))
-    app = create_app(settings, engine=engine, models=models)
+    app = create_app(settings, engines=engines, models=models)
     server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="error"))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listener]),))
     thread.start()

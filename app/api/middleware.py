@@ -16,15 +16,19 @@ from app.api.problems import of_error
 from app.errors import BodyTooLarge
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_ADAPTERS = "/admin/adapters"
 _IMPORTS = re.compile(r"/tools|/users/[^/]+/history")
 
 
 class RequestContext:
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, max_body: int, max_import_body: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, max_body: int, max_import_body: int, max_adapter: int
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body = max_body
         self._max_import_body = max_import_body
+        self._max_adapter = max_adapter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,7 +50,7 @@ class RequestContext:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        limit = self._max_import_body if _IMPORTS.fullmatch(scope["path"]) else self._max_body
+        limit = self._limit(scope["path"])
         try:
             if _declared_length(headers) > limit:
                 await of_error(_too_large(limit))(scope, receive, send_with_id)
@@ -54,6 +58,11 @@ class RequestContext:
                 await self._app(scope, _limited(receive, limit), send_with_id)
         finally:
             self._finish(scope, status, time.perf_counter() - started)
+
+    def _limit(self, path: str) -> int:
+        if path == _ADAPTERS:
+            return self._max_adapter
+        return self._max_import_body if _IMPORTS.fullmatch(path) else self._max_body
 
     def _finish(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -81,7 +90,7 @@ def _declared_length(headers: Headers) -> int:
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(
         f"The body is larger than {limit} bytes. Send it in parts, or raise PETOOL_MAX_BODY_BYTES or "
-        "PETOOL_MAX_IMPORT_BODY_BYTES.",
+        "PETOOL_MAX_IMPORT_BODY_BYTES; for adapters PETOOL_MAX_ADAPTER_BYTES.",
         limit_bytes=limit,
     )
 

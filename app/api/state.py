@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.api.metrics import Metrics
+from app.errors import Conflict
+from app.services.adapters.all import AdapterServices
 from app.services.catalogue import CatalogueService
 from app.services.feedback import FeedbackService
 from app.services.health import HealthService
@@ -22,6 +24,8 @@ class Services:
     feedback: FeedbackService
     histories: HistoryService
     catalogue: CatalogueService
+    adapters: AdapterServices | None
+    """None where no model is served."""
     keys: KeyService
     idempotency: IdempotencyService
     rate_limits: RateLimitService
@@ -41,4 +45,12 @@ async def _services(request: Request) -> Services:
     return services(request)
 
 
+async def _adapters(request: Request) -> AdapterServices:
+    found = services(request).adapters
+    if found is None:
+        raise Conflict("No language model is served, so there is none to adapt; see PETOOL_ENGINE and /readyz.")
+    return found
+
+
+AdaptersDep = Annotated[AdapterServices, Depends(_adapters)]
 ServicesDep = Annotated[Services, Depends(_services)]

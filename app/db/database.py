@@ -13,11 +13,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.db.repositories.adapters import AdapterRepository
 from app.db.repositories.api_keys import ApiKeyRepository
 from app.db.repositories.decisions import DecisionRepository
 from app.db.repositories.feedback import FeedbackRepository
 from app.db.repositories.idempotency import IdempotencyRepository
 from app.db.repositories.interactions import InteractionRepository
+from app.db.repositories.operations import OperationRepository
+from app.db.repositories.replicas import ReplicaRepository
 from app.db.repositories.tools import ToolRepository
 from app.db.repositories.users import UserRepository
 from app.errors import SetupError, Unavailable
@@ -65,6 +68,18 @@ class UnitOfWork:
     @cached_property
     def api_keys(self) -> ApiKeyRepository:
         return ApiKeyRepository(self._connection)
+
+    @cached_property
+    def adapters(self) -> AdapterRepository:
+        return AdapterRepository(self._connection)
+
+    @cached_property
+    def operations(self) -> OperationRepository:
+        return OperationRepository(self._connection)
+
+    @cached_property
+    def replicas(self) -> ReplicaRepository:
+        return ReplicaRepository(self._connection)
 
     @cached_property
     def idempotency(self) -> IdempotencyRepository:

@@ -42,7 +42,7 @@ class Base(DeclarativeBase):
     }
 
 
-def _created_at() -> Mapped[datetime]:
+def creation_time() -> Mapped[datetime]:
     return mapped_column(server_default=func.now())
 
 
@@ -53,7 +53,7 @@ class UserRow(Base):
     external_id: Mapped[str] = mapped_column(unique=True)
     history_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     """Goes up with every change of the user's history, in the same transaction: the key of cached histories."""
-    created_at: Mapped[datetime] = _created_at()
+    created_at: Mapped[datetime] = creation_time()
 
 
 class CatalogueStateRow(Base):
@@ -79,8 +79,8 @@ class ToolRow(Base):
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     revision: Mapped[int] = mapped_column(BigInteger, index=True)
     """The catalogue revision of its last change."""
-    created_at: Mapped[datetime] = _created_at()
-    updated_at: Mapped[datetime] = _created_at()
+    created_at: Mapped[datetime] = creation_time()
+    updated_at: Mapped[datetime] = creation_time()
 
 
 class ToolEmbeddingRow(Base):
@@ -116,12 +116,15 @@ class InteractionRow(Base):
     content_hash: Mapped[bytes] = mapped_column(LargeBinary)
     """Of what happened and when (not of its rating): the same interaction imported twice is one."""
     call_id: Mapped[UUID | None] = mapped_column(ForeignKey("decisions.id", ondelete="CASCADE"))
-    created_at: Mapped[datetime] = _created_at()
+    created_at: Mapped[datetime] = creation_time()
 
 
 class DecisionRow(Base):
     __tablename__ = "decisions"
-    __table_args__ = (Index("ix_decisions_user", "user_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_decisions_user", "user_id", "created_at"),
+        Index("ix_decisions_created_at", "created_at"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     """The `call_id`."""
@@ -140,6 +143,8 @@ class DecisionRow(Base):
     decided_by: Mapped[str] = mapped_column(server_default=text("'ranker'"))
     engine: Mapped[str | None]
     adapter: Mapped[str | None]
+    asked_adapter: Mapped[str | None]
+    """The version that the user was given to, also where it gave no answer; null: what the settings say."""
     catalogue_revision: Mapped[int] = mapped_column(BigInteger)
     raw_output: Mapped[str | None]
     problems: Mapped[list[Any] | None]
@@ -157,8 +162,8 @@ class FeedbackRow(Base):
     rating: Mapped[str]
     comment: Mapped[str | None]
     corrected_tool_call: Mapped[dict[str, Any] | None]
-    created_at: Mapped[datetime] = _created_at()
-    updated_at: Mapped[datetime] = _created_at()
+    created_at: Mapped[datetime] = creation_time()
+    updated_at: Mapped[datetime] = creation_time()
 
 
 class ApiKeyRow(Base):
@@ -171,7 +176,7 @@ class ApiKeyRow(Base):
     """The key's first characters, to recognise it by in a list."""
     key_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     scope: Mapped[str]
-    created_at: Mapped[datetime] = _created_at()
+    created_at: Mapped[datetime] = creation_time()
     revoked_at: Mapped[datetime | None]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from app.domain import Json
@@ -21,6 +22,8 @@ class GenerationRequest:
     adapter: str | None = None
     """Name of a LoRA adapter; None for the base model."""
     temperature: float = 0.0
+    user: str = ""
+    """Whose prompt it is: one user's requests go to the same of several engines, where their prefix is kept."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,27 @@ class Engine(Protocol):
         """Run for as long as the service does: notice when the engine comes back. Returns if there is nothing to do."""
 
     async def close(self) -> None: ...
+
+
+class AdapterEngine(Engine, Protocol):
+    """An engine whose adapters come and go while it runs."""
+
+    @property
+    def place(self) -> str:
+        """Where it runs, for people: a URL, or "in process"."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes use it too, so that its adapters are not this one's alone."""
+
+    async def loaded(self) -> frozenset[str]:
+        """Names of the adapters that it serves now: asked anew, not remembered. Raises `EngineError`."""
+
+    async def load_adapter(self, name: str, path: Path) -> None:
+        """Serve the adapter in the directory, as the engine's machine sees it; a name loaded already is no error.
+
+        Raises `InvalidAdapter` with the engine's own reason, `EngineError` where it does not answer.
+        """
+
+    async def unload_adapter(self, name: str) -> None:
+        """Requests for it are refused from now on; one that is not there is no error. Raises `EngineError`."""

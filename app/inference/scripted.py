@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from itertools import accumulate
+from pathlib import Path
 
-from app.errors import EngineDown, EngineError, EngineRefused, EngineTimeout
+from app.errors import AdapterMissing, EngineDown, EngineError, EngineRefused, EngineTimeout, InvalidAdapter
 from app.inference.engine import Generation, GenerationRequest
 from app.inference.gate import Gate
 from app.inference.instances import smallest_instance
@@ -54,8 +55,8 @@ class ScriptedEngine:
 
     answer: the text for a request, or the error to raise. label_logprobs: what is told of the labels.
     adapters: the names it knows; others are refused. context: tokens a prompt may have.
-    These, `latency` (seconds for a request, or a function of it) and `failure` (raised by every request) may be set at
-    any time. Tokens of the answer are estimated, at four characters each, and `max_tokens` cuts it off.
+    These, `latency` (seconds for a request, or a function of it), `failure` (raised by every request) and `unloadable`
+    may be set at any time. Tokens of the answer are estimated, at four characters each, and `max_tokens` cuts it off.
     """
 
     def __init__(
@@ -69,7 +70,10 @@ class ScriptedEngine:
         label_logprobs: Logprobs = first_label_likeliest,
         max_concurrency: int = 64,
         max_waiting: int = 128,
+        place: str = "scripted",
+        shared: bool = True,
     ) -> None:
+        self._place, self._shared = place, shared
         self.answer = answer
         self._base_model = base_model
         self._context = context
@@ -79,12 +83,22 @@ class ScriptedEngine:
         self.adapters = set(adapters)
         self.latency = latency
         self.failure: EngineError | None = None
+        self.unloadable = ""
+        """Why no adapter can be loaded; empty where one can."""
         self.requests: deque[GenerationRequest] = deque(maxlen=_REMEMBERED)
         """The latest that came in, refused ones too."""
 
     @property
     def name(self) -> str:
         return "scripted"
+
+    @property
+    def place(self) -> str:
+        return self._place
+
+    @property
+    def shared(self) -> bool:
+        return self._shared
 
     @property
     def running(self) -> int:
@@ -106,6 +120,20 @@ class ScriptedEngine:
             raise answer
         return self._generation(answer, request)
 
+    async def loaded(self) -> frozenset[str]:
+        self._check_reachable()
+        return frozenset(self.adapters)
+
+    async def load_adapter(self, name: str, path: Path) -> None:
+        self._check_reachable()
+        if self.unloadable or not await asyncio.to_thread(path.is_dir):
+            raise InvalidAdapter(self.unloadable or f"There is no adapter at {path}.")
+        self.adapters.add(name)
+
+    async def unload_adapter(self, name: str) -> None:
+        self._check_reachable()
+        self.adapters.discard(name)
+
     async def ready(self) -> bool:
         return not (self._closed.is_set() or isinstance(self.failure, EngineDown) or self._gate.full)
 
@@ -115,11 +143,17 @@ class ScriptedEngine:
     async def close(self) -> None:
         self._closed.set()
 
+    def _check_reachable(self) -> None:
+        if self._closed.is_set():
+            raise EngineDown("The engine is closed.")
+        if isinstance(self.failure, EngineDown):
+            raise self.failure
+
     def _check(self, request: GenerationRequest) -> None:
         if self._closed.is_set():
             raise EngineDown("The engine is closed.")
         if request.adapter is not None and request.adapter not in self.adapters:
-            raise EngineRefused(f"There is no adapter {request.adapter!r}.")
+            raise AdapterMissing(f"There is no adapter {request.adapter!r}.")
         if not 0 < len(request.prompt) < self._context:
             raise EngineRefused(f"The prompt has {len(request.prompt)} tokens; it must have 1 to {self._context - 1}.")
         if request.max_tokens < 1:

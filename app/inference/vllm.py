@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Final
 
 import httpx
+import orjson
 
-from app.errors import EngineDown, EngineTimeout, SetupError
+from app.errors import AdapterMissing, EngineDown, EngineTimeout, InvalidAdapter, SetupError
 from app.inference import vllm_wire
 from app.inference.breaker import Breaker
 from app.inference.engine import Generation, GenerationRequest
@@ -15,6 +17,8 @@ from app.inference.gate import Gate
 _KEEPALIVE_SECONDS: Final = 4.0
 """Below the 5 s after which vLLM closes an idle connection: not reused just as the server lets go of it."""
 _BACKOFF_SECONDS: Final = (0.02, 0.1)
+_ADAPTER_SECONDS: Final = 120.0
+"""For a large adapter from a slow disk."""
 _CALM: Final = 10
 """Probes are this much rarer while all is well."""
 _PATIENCE: Final = 5
@@ -25,9 +29,10 @@ class VllmEngine:
     """Asks a vLLM server's `/v1/completions` with token ids, so that no text becomes a special token.
 
     The server needs `--structured-outputs-config '{"backend": "guidance", "disable_any_whitespace": true}'` (without
-    it a weak model writes white space until `max_tokens`), for adapters `--enable-lora`, and for `cached_tokens` other
-    than 0 `--enable-prefix-caching --enable-prompt-tokens-details`. `label_logprobs` are those *under the schema*:
-    the grammar's masked tokens have -9999, and the rest add up to one.
+    it a weak model writes white space until `max_tokens`), for adapters `--enable-lora` (to load them while it runs
+    also VLLM_ALLOW_RUNTIME_LORA_UPDATING=1), and for `cached_tokens` other than 0 `--enable-prefix-caching
+    --enable-prompt-tokens-details`. `label_logprobs` are those *under the schema*: the grammar's masked tokens have
+    -9999, and the rest add up to one.
 
     A request is tried twice where the connection fails or a gateway answers; generation has no side effects.
     After a connection failure all requests fail at once (`EngineDown`) until the server answers `/health`, which
@@ -51,6 +56,7 @@ class VllmEngine:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         base = _checked_url(url)
+        self._base = base
         self._completions = httpx.URL(f"{base}/v1/completions")
         self._health = httpx.URL(f"{base}/health")
         self._headers = _headers(api_key)
@@ -68,6 +74,14 @@ class VllmEngine:
     def name(self) -> str:
         return "vllm"
 
+    @property
+    def place(self) -> str:
+        return self._base
+
+    @property
+    def shared(self) -> bool:
+        return True
+
     async def generate(self, request: GenerationRequest) -> Generation:
         body = vllm_wire.request_body(request, request.adapter or self._base_model)
         try:
@@ -83,7 +97,46 @@ class VllmEngine:
             return vllm_wire.generation(response.content, request.labels)
         if response.status_code >= 500:
             self._breaker.suspected.set()
-        raise vllm_wire.error_of(response.status_code, response.headers.get("Retry-After"), response.content)
+        error = vllm_wire.error_of(response.status_code, response.headers.get("Retry-After"), response.content)
+        if response.status_code == 404 and request.adapter is not None:
+            raise AdapterMissing(error.detail)
+        raise error
+
+    async def loaded(self) -> frozenset[str]:
+        response = await self._ask_about_adapters("GET", "models", None, 5 * self._probe_seconds)
+        if response.status_code != 200:
+            raise vllm_wire.error_of(response.status_code, None, response.content)
+        return vllm_wire.adapter_names(response.content)
+
+    async def load_adapter(self, name: str, path: Path) -> None:
+        given = {"lora_name": name, "lora_path": str(path)}
+        response = await self._ask_about_adapters("POST", "load_lora_adapter", given, _ADAPTER_SECONDS)
+        # 400 where another process was quicker, and for names that a server never takes.
+        if response.status_code != 200 and not (response.status_code == 400 and name in await self.loaded()):
+            raise InvalidAdapter(f"{self._base} does not load it: {vllm_wire.loading_problem(response)}")
+
+    async def unload_adapter(self, name: str) -> None:
+        response = await self._ask_about_adapters("POST", "unload_lora_adapter", {"lora_name": name}, _ADAPTER_SECONDS)
+        if response.status_code not in (200, 404):
+            raise vllm_wire.error_of(response.status_code, None, response.content)
+
+    async def _ask_about_adapters(
+        self, method: str, path: str, document: dict[str, str] | None, seconds: float
+    ) -> httpx.Response:
+        body = None if document is None else orjson.dumps(document)
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._ask(method, httpx.URL(f"{self._base}/v1/{path}"), body)
+        except TimeoutError:
+            self._breaker.suspected.set()
+            raise EngineTimeout(f"{self._base} did not answer /v1/{path} within {seconds:g} s.") from None
+        except httpx.RequestError as error:
+            # Not counted as a failure: `watch` and requests find out whether it is down.
+            self._breaker.suspected.set()
+            raise self._breaker.error(type(error).__name__) from error
+        if _is_passing(response):
+            raise EngineDown(f"{self._base} answered {response.status_code}.")
+        return response
 
     async def ready(self) -> bool:
         if self._closed or self._gate.full:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import httpx
 import orjson
 
 from app.domain import Json
@@ -71,6 +72,28 @@ def generation(content: bytes, labels: Sequence[int]) -> Generation:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise EngineDown(f"The model's server gave an unreadable answer: {_shown(content)}", retry_after=1) from error
     raise EngineDown(f"The model's server broke the answer off ({reason}).", retry_after=1)
+
+
+def adapter_names(content: bytes) -> frozenset[str]:
+    """Of `/v1/models`: adapters are the models that have a parent. Raises `EngineDown` for anything else."""
+    try:
+        models = orjson.loads(content)["data"]
+        return frozenset(_text(model["id"]) for model in models if model.get("parent") is not None)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise EngineDown(f"The model's server gave an unreadable answer: {_shown(content)}", retry_after=1) from error
+
+
+def loading_problem(response: httpx.Response) -> str:
+    """Why a server did not load an adapter, and what can be done about it."""
+    message, _ = _message(response.content)
+    if response.status_code == 404 and "adapter" not in message.lower():
+        return (
+            "it does not load adapters while it runs; start it with --enable-lora and "
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its environment"
+        )
+    if response.status_code == 404:
+        return f"{message} It has to see the adapters' directory, as PETOOL_ENGINE_ADAPTERS_DIR says."
+    return f"{response.status_code} {message}"
 
 
 def error_of(status: int, retry_after: str | None, content: bytes) -> EngineError:

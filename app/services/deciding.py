@@ -9,13 +9,14 @@ import structlog
 
 from app.calling.answers import Answer
 from app.calling.extraction import Extraction, extract_parameters
-from app.calling.extraction.inputs import input_features
 from app.calling.filling import filled
 from app.calling.mending import mend
 from app.domain import AnswerProblem, Candidate, DecisionRule, Json, ParameterRule, Tool
-from app.errors import EngineError, InvalidAnswer, ModelUnavailable, PromptTooLong
+from app.errors import AdapterMissing, EngineError, InvalidAnswer, ModelUnavailable, PromptTooLong
 from app.retrieval.ranked import Ranked
+from app.services.adapters.live import LiveAdapters
 from app.services.model_calls import NO_MODEL_USAGE, ModelAnswer, ModelCaller, ModelRequest
+from app.services.model_requests import model_request
 from app.services.stopwatch import Stopwatch
 
 NO_ENGINE = "no_engine"
@@ -51,6 +52,7 @@ class Question:
     """Seconds; None, and no more than: as configured."""
     allow_degraded: bool = True
     abandoned: Callable[[], Awaitable[object]] | None = None
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Outcome:
     degraded_reason: str | None = None
     engine: str | None = None
     adapter: str | None = None
+    asked_adapter: str | None = None
     raw_output: str | None = None
     problems: tuple[AnswerProblem, ...] = ()
 
@@ -71,7 +74,7 @@ class Outcome:
 class Decider:
     def __init__(
         self,
-        model: ModelCaller | None,
+        models: LiveAdapters | None,
         *,
         rule: DecisionRule = DecisionRule.MODEL,
         parameters: ParameterRule = ParameterRule.MODEL,
@@ -79,7 +82,7 @@ class Decider:
         reason: str = NO_ENGINE,
     ) -> None:
         """`reason`: why there is no model, where there is none; of `DEGRADED`."""
-        self._model = model
+        self._models = models
         self._rule = rule
         self._parameters = parameters
         self._timeout = timeout
@@ -87,7 +90,7 @@ class Decider:
 
     def check(self, question: Question) -> None:
         """Raises `ModelUnavailable` where only a model may answer and there is none."""
-        if self._model is None and not question.allow_degraded:
+        if self._models is None and not question.allow_degraded:
             raise ModelUnavailable(
                 f"{DEGRADED[self._reason].removesuffix(_LADDER)}And allow_degraded is false.",
                 retry_after=_RETRY_AFTER_SECONDS,
@@ -99,14 +102,35 @@ class Decider:
         Raises `PromptTooLong` for the instruction, `CallerGone`; where it may not be degraded also `EngineError`,
         `InvalidAnswer`.
         """
-        if self._model is None:
+        if self._models is None:
             return await _ladder(question, ranked, watch, self._reason)
-        engine = self._model.engine.name
+        with self._models.lease(question.user) as lease:
+            try:
+                outcome = await self._of(lease.caller, question, ranked, watch)
+                return replace(outcome, asked_adapter=lease.version)
+            except AdapterMissing as error:
+                missing = error
+        # What the user is given to has changed, and this replica was not told; or an engine came back without it.
+        await self._models.look_again()
+        with self._models.lease(question.user) as lease:
+            outcome = await self._of(lease.caller, question, ranked, watch, missing)
+            return replace(outcome, asked_adapter=lease.version)
+
+    async def _of(
+        self,
+        model: ModelCaller,
+        question: Question,
+        ranked: Ranked,
+        watch: Stopwatch,
+        missing: AdapterMissing | None = None,
+    ) -> Outcome:
+        """`missing`: of the try before this one, after which there is no other."""
+        engine = model.engine.name
         try:
-            request = await self._request(self._model, question, ranked)
-            watch.lap("hints")
-            answer = await self._model.answer(request, watch)
+            answer = await model.answer(await self._request(model, question, ranked, watch), watch)
         except EngineError as error:
+            if isinstance(error, AdapterMissing) and missing is None:
+                raise
             log.warning("engine_failed", reason=error.reason, detail=error.detail[:_LOGGED])
             if not question.allow_degraded:
                 raise
@@ -119,23 +143,22 @@ class Decider:
             if not question.allow_degraded:
                 raise answer.answer
             return await _ladder(question, ranked, watch, answer.answer.reason, engine, answer)
-        return await self._of_model(question, answer.answer, answer, watch)
+        return await self._of_model(engine, question, answer.answer, answer, watch)
 
-    async def _request(self, model: ModelCaller, question: Question, ranked: Ranked) -> ModelRequest:
-        profile = ranked.profile
-        return ModelRequest(
+    async def _request(self, model: ModelCaller, question: Question, ranked: Ranked, watch: Stopwatch) -> ModelRequest:
+        request = await model_request(
+            model,
             question.instruction,
-            profile.setting,
-            profile.interactions,
-            ranked.interaction_relevance,
-            await _hinted(model, question, ranked),
-            question.rule or self._rule,
-            min(question.timeout or self._timeout, self._timeout),
-            question.abandoned,
+            ranked,
+            rule=question.rule or self._rule,
+            seconds=min(question.timeout or self._timeout, self._timeout),
         )
+        watch.lap("hints")
+        return replace(request, abandoned=question.abandoned, user=question.user)
 
-    async def _of_model(self, question: Question, answer: Answer, given: ModelAnswer, watch: Stopwatch) -> Outcome:
-        assert self._model is not None
+    async def _of_model(
+        self, engine: str, question: Question, answer: Answer, given: ModelAnswer, watch: Stopwatch
+    ) -> Outcome:
         parameters: Mapping[str, Json] = answer.parameters
         missing: list[str] = []
         problems = answer.problems
@@ -156,21 +179,11 @@ class Decider:
             given.decided_by,
             given.usage,
             degraded_reason=INVALID_PARAMETERS if problems else None,
-            engine=self._model.engine.name,
+            engine=engine,
             adapter=given.model,
             raw_output=answer.text,
             problems=tuple(AnswerProblem(item.kind, item.name, item.reason) for item in problems),
         )
-
-
-async def _hinted(model: ModelCaller, question: Question, ranked: Ranked) -> list[Candidate]:
-    """With the hints that the model's prompt format is made with."""
-    if model.matcher is None:
-        return ranked.hinted()
-    tools = [candidate.tool for candidate in ranked.candidates]
-    # A millisecond for each tool.
-    inputs = await asyncio.to_thread(input_features, question.instruction, tools, now=datetime.now(UTC))
-    return ranked.matched(model.matcher, inputs)
 
 
 async def _extracted(instruction: str, tool: Tool) -> Extraction:

@@ -35,6 +35,8 @@ class ModelRequest:
     """Seconds."""
     abandoned: Callable[[], Awaitable[object]] | None = None
     """Returns once nobody waits for the answer any more."""
+    user: str = ""
+    """Of several engines each user's requests go to the same."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ class ModelCaller:
                 labels=prompt.label_ids,
                 adapter=adapter,
                 temperature=self._temperature,
+                user=request.user,
             )
         )
         return await _unless_abandoned(generating, request.abandoned)

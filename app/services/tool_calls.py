@@ -105,6 +105,7 @@ class ToolCallService:
             decided_by=outcome.decided_by,
             engine=outcome.engine,
             adapter=outcome.adapter,
+            asked_adapter=outcome.asked_adapter,
             raw_output=outcome.raw_output,
             problems=outcome.problems,
             catalogue_revision=snapshot.revision,
@@ -131,7 +132,12 @@ class ToolCallService:
                 f"{self._max_instruction_characters} are taken. Shorten it; long texts belong into a file or a URL."
             )
         question = Question(
-            request.instruction, request.decision, request.timeout, request.allow_degraded, request.abandoned
+            request.instruction,
+            request.decision,
+            request.timeout,
+            request.allow_degraded,
+            request.abandoned,
+            request.user_id,
         )
         self._decider.check(question)
         return question

@@ -60,7 +60,7 @@ def record(database: str, model: Path, bodies: list[Any]) -> list[GenerationRequ
     engine = Recording()
     with tempfile.TemporaryDirectory() as data:
         settings = settings_for(database, Path(data), engine="scripted", model=str(model))
-        with running(settings, engine) as url, httpx.Client(base_url=url, timeout=600) as client:
+        with running(settings, [engine]) as url, httpx.Client(base_url=url, timeout=600) as client:
             load(client, documents, instructions)
             for number, body in enumerate(bodies):
                 client.post(f"/users/user-{number % 20}/tool-call", json=body).raise_for_status()

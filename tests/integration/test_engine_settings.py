@@ -27,18 +27,18 @@ def test_vllm_without_a_model_is_refused() -> None:
 
 async def test_without_an_engine_no_model_answers(model_dir: Path) -> None:
     async with open_model(settings(model_dir, engine="none"), DIMENSION) as model:
-        assert (model.caller, model.fault) == (None, "")
+        assert (model.model, model.fault) == (None, "")
 
 
 async def test_the_local_engine_takes_the_settings(model_dir: Path, adapter_dir: Path) -> None:
     given = settings(model_dir, engine="local", adapter=str(adapter_dir), engine_concurrency=1, engine_queue=0)
     async with open_model(given, DIMENSION) as opened:
-        model = opened.caller
-        assert model is not None
-        assert model.engine.name == "local"
+        assert opened.model is not None
+        pool = opened.model.pool
+        assert pool.name == "local"
         request = GenerationRequest([5, 6, 7], None, 4, 60, adapter=adapter_dir.name)
-        assert (await model.engine.generate(request)).model == adapter_dir.name
-        answers = await asyncio.gather(*(model.engine.generate(request) for _ in range(4)), return_exceptions=True)
+        assert (await pool.generate(request)).model == adapter_dir.name
+        answers = await asyncio.gather(*(pool.generate(request) for _ in range(4)), return_exceptions=True)
     assert any(isinstance(answer, EngineOverloaded) for answer in answers)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.domain import ToolSource
-from app.main import open_parts
+from app.parts import open_parts
 from app.services import imports
 from tests.conftest import settings_for
 from tests.servers import new_database

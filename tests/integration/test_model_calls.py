@@ -31,7 +31,7 @@ def service_with_engine(
     engine: ScriptedEngine, postgres: str, model_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     settings = settings_for(postgres, tmp_path_factory.mktemp("engine"), engine="scripted", model=str(model_dir))
-    with running(settings, engine) as url:
+    with running(settings, [engine]) as url:
         ok(httpx.put(f"{url}/tools", json={"format": "rapidapi", "documents": TOOLS}, timeout=60))
         yield url
 

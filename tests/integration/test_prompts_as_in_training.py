@@ -91,7 +91,7 @@ def service(
     settings = settings_for(
         postgres, tmp_path_factory.mktemp("data"), engine="scripted", model=str(model_dir), prompt_format=request.param
     )
-    with running(settings, engine, matcher_dir.parent) as url:
+    with running(settings, [engine], matcher_dir.parent) as url:
         ok(httpx.put(f"{url}/tools", json={"format": "rapidapi", "documents": TOOLS}, timeout=60))
         one = Service(url, engine)
         with one.client:

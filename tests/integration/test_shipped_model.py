@@ -150,7 +150,7 @@ async def test_without_its_files_the_service_has_no_model_and_says_why(
     broken = changed(models, tmp_path)
     shutil.rmtree(broken / lost) if (broken / lost).is_dir() else (broken / lost).unlink()
     model = await opened(broken)
-    assert model.caller is None
+    assert model.model is None
     assert said in model.fault
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.errors import SetupError
+from app.errors import InvalidAdapter, SetupError
 from app.inference.engine import GenerationRequest
 from app.inference.local import LocalEngine
 from tests.tiny_model import tiny_adapter, tiny_model
@@ -135,7 +135,7 @@ async def test_a_broken_adapter_is_told_with_its_path_and_leaves_all_as_it_was(
     async with started(model_dir) as engine:
         before = await engine.generate(REQUEST)
         for loaded in (frozenset[str](), frozenset({"good"})):
-            with pytest.raises(SetupError) as error:
+            with pytest.raises(InvalidAdapter) as error:
                 await engine.load_adapter("broken", broken)
             assert str(broken) in error.value.detail
             assert engine.adapters == loaded
@@ -151,7 +151,7 @@ async def test_an_adapter_of_another_base_is_told_so(model_dir: Path, tmp_path: 
     deep = tiny_adapter(tiny_model(tmp_path / "deep", layers=3), tmp_path / "deep_adapter", seed=1)
     async with started(model_dir) as engine:
         for adapter in (narrow, deep):
-            with pytest.raises(SetupError, match="another base model"):
+            with pytest.raises(InvalidAdapter, match="another base model"):
                 await engine.load_adapter("other", adapter)
 
 

@@ -211,8 +211,8 @@ async def test_an_adapter_loaded_while_requests_run_serves_and_changes_none_of_t
         assert engine.adapters == {"late"}
         changed = await engine.generate(replace(request, adapter="late"))
         assert changed.text != expected.text == (await running[0]).text
-        with pytest.raises(SetupError, match="another name"):
-            await engine.load_adapter("late", adapter_dir)
+        await engine.load_adapter("late", adapter_dir)
+        assert await engine.loaded() == {"late"}
 
 
 async def test_an_unloaded_adapter_serves_whom_it_accepted_and_nobody_after(engine: LocalEngine) -> None:
@@ -227,8 +227,7 @@ async def test_an_unloaded_adapter_serves_whom_it_accepted_and_nobody_after(engi
         await engine.generate(replace(SHORT, adapter="random"))
     await unloading
     assert [task.result().text for task in running] == [expected.text] * 3
-    with pytest.raises(EngineRefused):
-        await engine.unload_adapter("random")
+    await engine.unload_adapter("random")
     assert (await engine.generate(SHORT)).finished
 
 

@@ -5,10 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg import ForeignKeyViolationError
-from sqlalchemy import insert, select
+from sqlalchemy import ColumnElement, Double, cast, func, insert, literal_column, select, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.adapters import Served
 from app.db.models import DecisionRow, FeedbackRow, UserRow
 from app.domain import Decision, Json, Tool, ToolCall
 from app.json_values import storable
@@ -55,6 +56,7 @@ class DecisionRepository:
             "decided_by": decision.decided_by,
             "engine": decision.engine,
             "adapter": decision.adapter,
+            "asked_adapter": decision.asked_adapter,
             # PostgreSQL's text has no NUL and no half surrogates; a model may write both.
             "raw_output": storable(decision.raw_output),
             "problems": [[p.kind, p.parameter, p.reason] for p in decision.problems] or None,
@@ -100,6 +102,45 @@ class DecisionRepository:
             created_at=row.created_at,
         )
 
+    async def served(self, version: str | None, since: datetime, excused: Sequence[str]) -> Served:
+        """How users who were given to the version fared. `excused`: degraded reasons that are no fault of it."""
+        of_version = DecisionRow.asked_adapter.is_not_distinct_from(version), DecisionRow.created_at >= since
+        calls = await self._connection.execute(
+            select(
+                DecisionRow.degraded_reason,
+                func.count(),
+                func.count().filter(FeedbackRow.rating == "liked"),
+                func.count().filter(FeedbackRow.rating == "disliked"),
+            )
+            .outerjoin(FeedbackRow, FeedbackRow.call_id == DecisionRow.id)
+            .where(*of_version)
+            .group_by(DecisionRow.degraded_reason)
+        )
+        rows = calls.all()
+        errors = {reason: count for reason, count, _, _ in rows if reason is not None and reason not in excused}
+        counted = [row for row in rows if row[0] not in excused]
+        problem = func.json_array_elements(DecisionRow.problems).table_valued("value", name="problem")
+        kind: ColumnElement[str] = literal_column("problem.value ->> 0")
+        problems = await self._connection.execute(
+            select(kind, func.count()).select_from(DecisionRow).join(problem, true()).where(*of_version).group_by(kind)
+        )
+        milliseconds = cast(DecisionRow.timings["generate"].as_string(), Double)
+        median = await self._connection.execute(
+            select(func.percentile_cont(0.5).within_group(milliseconds)).where(
+                *of_version, DecisionRow.adapter.is_not(None)
+            )
+        )
+        return Served(
+            version,
+            calls=sum(row[1] for row in counted),
+            errors=sum(errors.values()),
+            errors_by_kind=errors,
+            problems={row[0]: row[1] for row in problems},
+            liked=sum(row[2] for row in rows),
+            disliked=sum(row[3] for row in rows),
+            median_milliseconds=median.scalar_one(),
+        )
+
     async def export(self, user_row: int, *, after: tuple[datetime, UUID] | None, limit: int) -> list[Any]:
         """Everything stored of the user's calls and their feedback, oldest first, as JSON objects."""
         query = (
@@ -142,6 +183,7 @@ def _exported(row: Any) -> dict[str, Json]:
                 "decided_by",
                 "engine",
                 "adapter",
+                "asked_adapter",
                 "catalogue_revision",
                 "raw_output",
                 "problems",

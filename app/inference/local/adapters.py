@@ -1,7 +1,5 @@
 """LoRA adapters of one model, by name: checked, loaded, switched, unloaded."""
 
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +7,12 @@ from typing import Any
 import torch
 from peft import LoraConfig, LoraModel, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from app.errors import SetupError
+from app.errors import InvalidAdapter, SetupError
+from app.inference.adapter_config import read_config
+from app.inference.adapter_files import WEIGHTS, check_layers, linear_shapes, read_tensors
 from app.inference.local.model import LOADING_ERRORS, CausalModel, quiet
-
-_WEIGHTS = "adapter_model.safetensors"
-_KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
-_UNSUPPORTED = (
-    *("modules_to_save", "layer_replication", "trainable_token_indices", "target_parameters", "use_dora"),
-    *("alora_invocation_tokens", "lora_bias"),
-)
-"""Settings of peft that other engines do not serve either: an adapter is to give the same answers everywhere."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +32,7 @@ class Adapters:
         self._loaded: dict[str, _Loaded] = {}
         self._count = 0
         self._active: str | None = None
-        self._shapes = {
-            name: (module.out_features, module.in_features)
-            for name, module in model.module.named_modules()
-            if isinstance(module, torch.nn.Linear)
-        }
+        self._shapes = linear_shapes(model.module)
 
     @property
     def names(self) -> frozenset[str]:
@@ -65,13 +52,12 @@ class Adapters:
         """
         if name in self._loaded:
             raise SetupError(f"an adapter named {name} is loaded already; give the new one another name")
-        config = _config(path)
-        self._check_weights(path, config)
+        config = self._checked(path)
         self._count += 1
         inner = f"adapter_{self._count}"
         try:
             with quiet():
-                self._inject(inner, config, load_file(path / _WEIGHTS, device=str(self._model.device)))
+                self._inject(inner, config, load_file(path / WEIGHTS, device=str(self._model.device)))
         except LOADING_ERRORS as error:
             self._remove(inner)
             raise SetupError(f"{path}: peft cannot load this adapter ({str(error)[:300]})") from error
@@ -131,50 +117,11 @@ class Adapters:
             del module.peft_config
         self._tuner = None
 
-    def _check_weights(self, path: Path, config: LoraConfig) -> None:
+    def _checked(self, path: Path) -> LoraConfig:
         """Compares the tensors' names and shapes with the model's modules, before anything is changed."""
-        shapes = _tensor_shapes(path)
-        for key, shape in shapes.items():
-            match = _KEY.fullmatch(key)
-            if match is None or len(shape) != 2:
-                raise SetupError(f"{path}: {key[:200]} is not a LoRA matrix of a linear layer; only these are served")
-            module = match["module"]
-            if module not in self._shapes:
-                raise SetupError(f"{path}: it adapts {module[:200]}, which {self._model.name} does not have; it was "
-                                 "trained for another base model")  # fmt: skip
-            rows, columns = self._shapes[module]
-            rank, side = (shape[0], shape[1]) if match["side"] == "A" else (shape[1], shape[0])
-            if side != (columns if match["side"] == "A" else rows):
-                raise SetupError(f"{path}: {key} has the shape {tuple(shape)}, which does not fit {self._model.name}'s "
-                                 f"layer of {rows} by {columns}; it was trained for another base model")  # fmt: skip
-            if not config.rank_pattern and rank != config.r:
-                raise SetupError(f"{path}: its configuration tells of rank {config.r}, but {key} has rank {rank}")
-        if not shapes:
-            raise SetupError(f"{path}: {_WEIGHTS} holds no tensors")
-
-
-def _config(path: Path) -> LoraConfig:
-    file = path / "adapter_config.json"
-    try:
-        values = json.loads(file.read_text("utf-8"))
-        if not isinstance(values, dict) or values.get("peft_type") != "LORA":
-            raise SetupError(f"{file} does not describe a LoRA adapter")
-        used = [name for name in _UNSUPPORTED if values.get(name)]
-        if used or values.get("bias", "none") != "none":
-            raise SetupError(f"{file}: {', '.join(used) or 'bias'} is not supported; train the adapter without it")
-        config = LoraConfig.from_peft_type(**values)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise SetupError(f"{file} cannot be read ({str(error)[:300]}); give a directory in peft's layout") from error
-    assert isinstance(config, LoraConfig)
-    config.inference_mode = True
-    return config
-
-
-def _tensor_shapes(path: Path) -> dict[str, list[int]]:
-    try:
-        with safe_open(path / _WEIGHTS, framework="pt") as file:
-            return {key: list(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise SetupError(
-            f"{path / _WEIGHTS} cannot be read ({str(error)[:300]}); only safetensors are loaded"
-        ) from error
+        try:
+            config = read_config(path)
+            check_layers(read_tensors(path), config, self._model.name, self._shapes)
+        except InvalidAdapter as error:
+            raise SetupError(f"{path}: {error.detail}") from error
+        return config

@@ -12,7 +12,15 @@ from types import MappingProxyType
 
 import torch
 
-from app.errors import EngineDown, EngineOverloaded, EngineRefused, EngineTimeout, SetupError
+from app.errors import (
+    AdapterMissing,
+    EngineDown,
+    EngineOverloaded,
+    EngineRefused,
+    EngineTimeout,
+    InvalidAdapter,
+    SetupError,
+)
 from app.inference.engine import Generation, GenerationRequest
 from app.inference.local.adapters import Adapters
 from app.inference.local.grammars import Grammars
@@ -90,6 +98,14 @@ class LocalEngine:
         return "local"
 
     @property
+    def place(self) -> str:
+        return "in process"
+
+    @property
+    def shared(self) -> bool:
+        return False
+
+    @property
     def base_model(self) -> str:
         """The base's name in `Generation.model`."""
         return self._model.name
@@ -143,17 +159,25 @@ class LocalEngine:
         await asyncio.to_thread(self._worker.close)
         self._compiler.shutdown(wait=False, cancel_futures=True)
 
+    async def loaded(self) -> frozenset[str]:
+        return self.adapters
+
     async def load_adapter(self, name: str, path: Path) -> None:
-        """Between two passes, while requests run. SetupError: the name is taken, or it does not fit; all as before."""
-        await self._done(Job(partial(self._adapters.load, name, path)))
+        """Between two passes, while requests run. InvalidAdapter: it does not fit; all as before."""
+        if name in self.adapters:
+            return
+        try:
+            await self._done(Job(partial(self._adapters.load, name, path)))
+        except SetupError as error:
+            raise InvalidAdapter(error.detail) from error
 
     async def unload_adapter(self, name: str) -> None:
         """New requests for it are refused at once, those accepted before are served first; returns when it is gone.
 
-        Raises EngineRefused if there is none of that name. Cancelled while it waits for those, it leaves all as it was.
+        Cancelled while it waits for those, it leaves all as it was.
         """
         if name not in self.adapters:
-            raise EngineRefused(f"No adapter {name!r} is loaded")
+            return
         self._leaving[name] = asyncio.Event()
         try:
             if self._using[name]:
@@ -182,7 +206,7 @@ class LocalEngine:
     def _check(self, request: GenerationRequest) -> None:
         """EngineRefused for what this model cannot do."""
         if request.adapter is not None and request.adapter not in self.adapters:
-            raise EngineRefused(f"No adapter {request.adapter!r} is loaded")
+            raise AdapterMissing(f"No adapter {request.adapter!r} is loaded")
         if not request.prompt or request.max_tokens < 1:
             raise EngineRefused("A request needs a prompt and at least 1 for max_tokens")
         if len(request.prompt) + request.max_tokens > self._model.context:

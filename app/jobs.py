@@ -1,0 +1,32 @@
+"""Jobs that run for as long as the service does."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from app.errors import Unavailable
+
+_RESTART_SECONDS = 5.0
+log = structlog.get_logger("petool")
+
+
+async def supervised(name: str, job: Callable[[], Awaitable[object]]) -> None:
+    """Run a background job until it returns or is cancelled, whatever fails in it."""
+    while True:
+        try:
+            await job()
+        except Exception as error:
+            log.error("background_job_failed", job=name, exc_info=error)  # noqa: TRY400
+            await asyncio.sleep(_RESTART_SECONDS)
+        else:
+            return
+
+
+async def every(seconds: float, job: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        # While the database is away there is nothing to tidy.
+        with contextlib.suppress(Unavailable):
+            await job()
+        await asyncio.sleep(seconds)

@@ -1,0 +1,68 @@
+"""A canary beside the version that is active: how users fare with either, and an end to it when it goes wrong."""
+
+import contextlib
+from dataclasses import dataclass
+
+import structlog
+
+from app.adapters import Canary, Served
+from app.db.database import Database
+from app.errors import Conflict, NotFound
+from app.services.adapters.operations import AdapterOperations
+
+log = structlog.get_logger("petool")
+_NOT_ITS_FAULT = ("engine_unavailable", "engine_overloaded", "no_engine", "model_not_loaded", "candidates_too_long")
+"""Degraded reasons that tell nothing of the adapter."""
+_ACTOR = "petool (automatic)"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    canary: Canary
+    of_canary: Served
+    of_active: Served
+    """In the same time, of the other users."""
+
+
+class CanaryService:
+    """max_error_rate: of the canary's calls, at which it is aborted once it has had `min_calls`; None: never."""
+
+    def __init__(
+        self,
+        database: Database,
+        operations: AdapterOperations,
+        *,
+        max_error_rate: float | None,
+        min_calls: int,
+    ) -> None:
+        self._database = database
+        self._operations = operations
+        self._max_error_rate = max_error_rate
+        self._min_calls = min_calls
+
+    async def compare(self) -> Comparison:
+        """NotFound where there is no canary."""
+        async with self._database.statement() as work:
+            now = await work.adapters.assignment()
+            if now.canary is None:
+                raise NotFound("There is no canary: POST /admin/adapters/{name}/activate with a canary starts one.")
+            return Comparison(
+                now.canary,
+                await work.decisions.served(now.canary.version, now.canary.since, _NOT_ITS_FAULT),
+                await work.decisions.served(now.active, now.canary.since, _NOT_ITS_FAULT),
+            )
+
+    async def check(self) -> None:
+        """Abort the canary if too many of its calls fail; every replica may ask at once."""
+        async with self._database.statement() as work:
+            now = await work.adapters.assignment()
+            if self._max_error_rate is None or now.canary is None or now.operation is not None:
+                return
+            fared = await work.decisions.served(now.canary.version, now.canary.since, _NOT_ITS_FAULT)
+        rate = fared.error_rate
+        if rate is None or fared.calls < self._min_calls or rate <= self._max_error_rate:
+            return
+        reason = f"{fared.errors} of {fared.calls} calls failed, more than {self._max_error_rate:.1%}"
+        log.error("canary_aborted", adapter=now.canary.version, reason=reason)
+        with contextlib.suppress(Conflict):
+            await self._operations.abort(_ACTOR, reason)

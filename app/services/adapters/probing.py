@@ -1,0 +1,110 @@
+"""Trying an adapter out: that an engine serves it and not the base model, and how good it is."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.adapters import Adapter
+from app.calling.answers import Answer
+from app.domain import DecisionRule
+from app.errors import InvalidAdapter, PromptTooLong
+from app.inference.engine import Engine
+from app.retrieval.ranked import Ranked
+from app.services.adapters.cases import Case
+from app.services.callers import ModelCallers
+from app.services.model_calls import ModelAnswer, ModelCaller
+from app.services.model_requests import CaseRanker, model_request
+from app.services.stopwatch import Stopwatch
+
+_NOISE = 0.02
+"""Of a candidate's probability: above what rounding in bfloat16 changes from batch to batch."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Shares of the evaluation set, 0 to 1; the model alone chooses and fills in."""
+
+    cases: int
+    tool: float
+    parameters: float
+    """Of all cases, those with the right tool and equal parameters."""
+
+
+class Prober:
+    def __init__(
+        self,
+        callers: ModelCallers,
+        ranker: CaseRanker,
+        golden: Sequence[Case],
+        evaluation: Sequence[Case] = (),
+        *,
+        timeout: float,
+    ) -> None:
+        """`timeout`: seconds for each answer."""
+        self._callers = callers
+        self._ranker = ranker
+        self._golden = golden
+        self._evaluation = evaluation
+        self._timeout = timeout
+        self._ranked: dict[int, Ranked] = {}
+
+    @property
+    def cases(self) -> int:
+        """Size of the evaluation set."""
+        return len(self._evaluation)
+
+    async def probe(self, adapter: Adapter, engine: Engine) -> None:
+        """InvalidAdapter where its answer to a golden prompt is no valid call, or where nothing that it says differs
+        from what the base model says: engines can serve the base in an adapter's name. Raises `EngineError`."""
+        own = await asyncio.to_thread(self._callers.of, adapter, engine)
+        base = await asyncio.to_thread(self._callers.base, adapter, engine)
+        differs = False
+        for case in self._golden:
+            answer = await self._answer(own, case)
+            if answer.model != adapter.version:
+                raise InvalidAdapter(f"The engine answers as {answer.model!r} when it is asked for the adapter.")
+            if not isinstance(answer.answer, Answer) or answer.answer.problems:
+                said = answer.answer.text[:200]
+                raise InvalidAdapter(f"Its answer to the golden prompt {case.instruction!r} is no valid call: {said!r}")
+            differs = differs or _differ(answer, await self._answer(base, case))
+        if not differs:
+            raise InvalidAdapter(
+                "It answers all golden prompts as the base model does: the engine serves the base in its name, or the "
+                "adapter changes nothing. Check its target modules against the base model."
+            )
+
+    async def score(self, adapter: Adapter) -> Score:
+        """On the evaluation set, by whichever engine. Raises `EngineError`."""
+        model = await asyncio.to_thread(self._callers.of, adapter)
+        tool = parameters = 0
+        for case in self._evaluation:
+            answer = (await self._answer(model, case)).answer
+            assert case.expected is not None
+            if isinstance(answer, Answer) and answer.tool.name == case.expected.tool_name:
+                tool += 1
+                parameters += dict(answer.parameters) == dict(case.expected.parameters)
+        count = len(self._evaluation)
+        return Score(count, tool / count, parameters / count)
+
+    async def _answer(self, model: ModelCaller, case: Case) -> ModelAnswer:
+        key = id(case)
+        if key not in self._ranked:
+            self._ranked[key] = await self._ranker.rank(case.instruction, case.tools, case.setting, case.history)
+        request = await model_request(
+            model, case.instruction, self._ranked[key], rule=DecisionRule.MODEL, seconds=self._timeout
+        )
+        try:
+            return await model.answer(request, Stopwatch())
+        except PromptTooLong as error:
+            raise InvalidAdapter(f"Its prompt's budget is too small: {error.detail}") from error
+
+
+def _differ(one: ModelAnswer, other: ModelAnswer) -> bool:
+    if one.answer.text != other.answer.text:
+        return True
+    pairs = zip(one.candidates, other.candidates, strict=True)
+    return any(
+        abs(mine.probability - its.probability) > _NOISE
+        for mine, its in pairs
+        if mine.probability is not None and its.probability is not None
+    )
