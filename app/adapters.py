@@ -12,7 +12,9 @@ from app.domain import Json
 
 NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 """Of an adapter, without `@` and the hash that make it a version."""
-RESERVED = frozenset({"canary", "rollback"})
+CONFIGURED = "configured"
+"""Stands for what the settings say: the model, or adapter, that is served while no registered one is active."""
+RESERVED = frozenset({CONFIGURED, "canary", "rollback"})
 """Names that paths of the API have."""
 _VERSION = re.compile(rf"{NAME}@[0-9a-f]{{12}}")
 _SHARES = 10_000

@@ -60,7 +60,7 @@ class AdminClient:
                 yield piece
                 sent(len(piece))
 
-        # With its length known, a service that takes no body as large says so before it is sent.
+        # By its length what is too large is refused without being kept.
         headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}
         answer, status = self._asked(
             "POST", "/admin/adapters", params=query, content=pieces(), headers=headers, timeout=_REGISTER_TIMEOUT

@@ -26,8 +26,9 @@ def console() -> Console:
 def table(columns: Iterable[str], rows: Iterable[Iterable[Text | str]] = (), title: str | None = None) -> Table:
     """No cell is read as Rich's markup."""
     made = Table(title=title)
-    for column in columns:
-        made.add_column(column, overflow="fold")
+    for at, column in enumerate(columns):
+        # The first is what a command is given next: a version, an id.
+        made.add_column(column, overflow="fold", no_wrap=at == 0)
     for row in rows:
         add(made, row)
     return made

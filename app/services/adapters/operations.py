@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from app.adapters import Adapter, Assignment, Operation, OperationKind, OperationState
+from app.adapters import CONFIGURED, Adapter, Assignment, Operation, OperationKind, OperationState
 from app.db.database import Database, UnitOfWork
 from app.domain import Json
 from app.errors import Conflict, InvalidRequest, NotFound, Unavailable
@@ -33,15 +33,15 @@ class AdapterOperations:
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
 
     async def activate(self, name: str, actor: str, *, min_score: float | None = None) -> Operation:
-        """`name`: a version, or a name for its newest. Raises NotFound, Conflict."""
+        """`name`: a version, a name for its newest, or `CONFIGURED`. Raises NotFound, Conflict."""
 
         async def claim(work: UnitOfWork, now: Assignment) -> tuple[OperationKind, str | None]:
-            adapter = await _found(work, name)
+            version = None if name == CONFIGURED else (await _found(work, name)).version
             if now.canary is not None:
                 raise Conflict("A canary is running: promote or abort it first.")
-            if adapter.version == now.active:
-                raise Conflict(f"{adapter.version} is active already.")
-            return OperationKind.ACTIVATE, adapter.version
+            if version == now.active:
+                raise Conflict(f"{version or 'What the settings say'} is active already.")
+            return OperationKind.ACTIVATE, version
 
         return await self._begin(claim, actor, {"min_score": self._carrier.check_score(min_score)})
 
