@@ -110,9 +110,7 @@ def adapter_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @contextmanager
-def running(
-    settings: Settings, engines: Sequence[AdapterEngine] = (), models: Path = MODELS
-) -> Iterator[str]:
+def running(settings: Settings, engines: Sequence[AdapterEngine] = (), models: Path = MODELS) -> Iterator[str]:
     """The service over HTTP, in a thread of its own; its URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", settings.port))

@@ -80,18 +80,15 @@ def fields(adapter: Mapping[str, Any]) -> Table:
 
 def operations(items: Iterable[Any]) -> Table:
     rows = (
-        (
-            item["id"],
-            item["kind"],
-            shown(item["version"]),
-            _state(item["state"]),
-            moment(item["started_at"]),
-            item["actor"],
-            item["error"] or "",
-        )
+        (item["id"], f"{item['kind']} {shown(item['version'])}", _ended(item), moment(item["started_at"]))
         for item in items
     )
-    return table(("Operation", "Kind", "Version", "State", "Begun (UTC)", "By", "Error"), rows)
+    return table(("Operation", "What", "State", "Begun (UTC)"), rows)
+
+
+def _ended(operation: Any) -> Text:
+    state = _state(operation["state"])
+    return state if operation["error"] is None else Text.assemble(state, f": {operation['error']}")
 
 
 def events(items: Iterable[Any]) -> Table:

@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import EngineDown
 from app.inference.scripted import ScriptedEngine
-from tests.adapters import activate, activated, engine_choosing, ended, registered, state_of, status, upload
+from tests.adapters import activate, activated, ended, engine_choosing, registered, state_of, status, upload
 from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
 from tests.servers import new_database
@@ -30,7 +30,7 @@ def adapters(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(scope="module")
 def engine() -> ScriptedEngine:
-    engine: ScriptedEngine = engine_choosing(PLACES)
+    engine: ScriptedEngine = engine_choosing(PLACES | {"twice": 1, "damaged": 1})
     return engine
 
 

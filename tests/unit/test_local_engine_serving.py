@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.errors import EngineDown, EngineOverloaded, EngineRefused, EngineTimeout, SetupError
+from app.errors import EngineDown, EngineOverloaded, EngineRefused, EngineTimeout
 from app.inference.engine import Engine, GenerationRequest
 from app.inference.local import LocalEngine
 from app.inference.local.model import CausalModel, Piece

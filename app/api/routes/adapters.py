@@ -165,7 +165,8 @@ async def activate_adapter(
     wait: Wait = False,
 ) -> OperationModel:
     """Loads and probes it on every engine, then gives users to it, and takes the former one off when its requests have
-    ended. Whatever fails, the former one is served on. The name `configured` stands for what the settings say. `wait`: 200 with the outcome, which may be that it failed.
+    ended. Whatever fails, the former one is served on. The name `configured` stands for what the settings say.
+    `wait`: 200 with the outcome, which may be that it failed.
     """
     asked = request or ActivateRequest()
     if asked.canary is None:

@@ -47,8 +47,8 @@ class EngineKeeper:
         self._changed = asyncio.Event()
         self._problems: dict[str, tuple[float, str]] = {}
         self._up = False
-        self.looked = asyncio.Event()
-        """Set once the engine was looked at, whatever was found."""
+        self.in_step = asyncio.Event()
+        """Set while all that is wanted was tried on the engine, with whatever outcome."""
 
     def want(self, adapters: Mapping[str, Adapter]) -> None:
         """By version."""
@@ -58,6 +58,7 @@ class EngineKeeper:
             for version in adapters.keys() - self._wanted.keys():
                 self._problems.pop(version, None)
             self._wanted = adapters
+            self.in_step.clear()
             self._changed.set()
 
     def report(self) -> EngineReport:
@@ -74,8 +75,9 @@ class EngineKeeper:
         while True:
             before = self._state()
             await self._look()
-            if self._state() != before or not self.looked.is_set():
-                self.looked.set()
+            if not self._changed.is_set():
+                self.in_step.set()
+            if self._state() != before:
                 self._noticed()
             await self._wait()
 
@@ -89,10 +91,10 @@ class EngineKeeper:
         finally:
             for task in waiting:
                 task.cancel()
-        self._changed.clear()
 
     async def _look(self) -> None:
         member = self._member
+        self._changed.clear()
         member.lost.clear()
         try:
             loaded = await member.engine.loaded()

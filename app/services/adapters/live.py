@@ -100,7 +100,7 @@ class LiveAdapters:
         if self.assignment.wanted:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_START_SECONDS):
-                    await asyncio.gather(*(keeper.looked.wait() for keeper in self._keepers))
+                    await asyncio.gather(*(keeper.in_step.wait() for keeper in self._keepers))
             await self._look()
 
     async def follow(self) -> None:

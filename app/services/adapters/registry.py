@@ -125,8 +125,8 @@ class AdapterRegistry:
         """
         if re.fullmatch(NAME, name) is None or name in RESERVED:
             raise InvalidRequest(
-                f"{name!r} is no name for an adapter: 1 to 63 of a-z, 0-9, dot, dash and underscore, a letter or digit first, "
-                f"and is none of {', '.join(sorted(RESERVED))}."
+                f"{name!r} is no name for an adapter: 1 to 63 of a-z, 0-9, dot, dash and underscore, a letter or digit "
+                f"first, and none of {', '.join(sorted(RESERVED))}."
             )
         staged = await asyncio.to_thread(stage)
         try:
