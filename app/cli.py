@@ -69,6 +69,9 @@ def serve(
         port=settings.port,
         access_log=False,
         log_level=settings.log_level.lower(),
+        # Longer than clients and load balancers keep an idle connection: else the server closes one just as a request
+        # comes over it.
+        timeout_keep_alive=75,
         # Longer than any answer takes: requests that are at work when it is told to stop are finished.
         timeout_graceful_shutdown=30,
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
 from rich.text import Text
 
-from app.adapters import OperationState
+from app.adapters import CONFIGURED, OperationState
 from app.admin_cli import tables
 from app.admin_cli.archives import archive, name_for
 from app.admin_cli.client import AdminClient, path_of
@@ -117,13 +117,18 @@ def activate(
     min_score: Annotated[float | None, typer.Option(help="Share of right tools it must reach, 0 to 1.")] = None,
     no_wait: NoWait = False,
 ) -> None:
-    """Serve an adapter to all users, or to some as a canary. Whatever fails, what was served before is served on."""
+    """Serve an adapter to all users, or to some as a canary. Whatever fails, what was served before is served on.
+
+    The name `configured` stands for what the settings say.
+    """
     body: dict[str, Any] = {}
     if percent is not None or user:
         body["canary"] = {"percent": percent or 0.0, "users": user or []}
     if min_score is not None:
         body["min_score"] = min_score
-    _begin(context, path_of(name, "activate"), no_wait, body)
+    # The one name that is reserved and can be activated.
+    path = f"/admin/adapters/{CONFIGURED}/activate" if name == CONFIGURED else path_of(name, "activate")
+    _begin(context, path, no_wait, body)
 
 
 @adapters.command()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-CONFIGURED = "what the settings say"
+_NO_VERSION = "what the settings say"
 """Served where no version is."""
 _PIPE_WIDTH = 400
 _NEW, _OLD = "green", "cyan"
@@ -39,7 +39,7 @@ def add(to: Table, row: Iterable[Text | str]) -> None:
 
 
 def shown(version: str | None) -> str:
-    return version or CONFIGURED
+    return version or _NO_VERSION
 
 
 def moment(text: str | None) -> str:

@@ -217,7 +217,7 @@ def test_an_activation_shows_every_step_and_its_end(
     again = petool("operation", operation[1])
     assert (again.status, again.out) == (0, told.out)
     listed = petool("operation").out
-    assert re.search(rf"{operation[1]} .* activate .* {told.version} .* succeeded", listed)
+    assert re.search(rf"{operation[1]} .* activate {told.version} .* succeeded", listed)
     trail = petool("audit", "--limit", 1).out
     assert "activate succeeded" in trail
     assert told.version in trail
@@ -244,6 +244,14 @@ def test_a_rollback_goes_back(client: httpx.Client, petool: Petool, active: str)
     assert told.version.startswith("beta@")
     assert "is served to all users." in told.out
     assert state_of(client, active) == "retired"
+
+
+def test_what_the_settings_say_can_be_activated_again(client: httpx.Client, petool: Petool, active: str) -> None:
+    told = petool("activate", "configured")
+    assert (told.status, told.steps[-1]) == (0, "done")
+    assert "what the settings say is served to all users." in told.out.splitlines()[-1]
+    assert "Assigned: what the settings say" in petool("status").out
+    assert f"rollback to {active}" in petool("rollback").out
 
 
 def test_without_waiting_the_operation_is_named(client: httpx.Client, petool: Petool, active: str) -> None:
@@ -320,7 +328,7 @@ def test_only_what_is_not_in_use_is_deleted_and_only_when_confirmed(
     assert "There is no adapter" in petool("show", "brief").err
 
 
-@pytest.mark.parametrize("name", ["canary", "rollback", "", "..", "a/b", "a?b"])
+@pytest.mark.parametrize("name", ["canary", "rollback", "configured", "", "..", "a/b", "a?b"])
 def test_names_that_no_adapter_has_are_told_at_once(client: httpx.Client, petool: Petool, name: str) -> None:
     told = petool("show", name)
     assert told.status == 1

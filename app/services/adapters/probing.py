@@ -58,20 +58,21 @@ class Prober:
         from what the base model says: engines can serve the base in an adapter's name. Raises `EngineError`."""
         own = await asyncio.to_thread(self._callers.of, adapter, engine)
         base = await asyncio.to_thread(self._callers.base, adapter, engine)
-        differs = False
-        for case in self._golden:
-            answer = await self._answer(own, case)
+        # Together: an engine at work answers them in the time of one.
+        answers = await asyncio.gather(*(self._answer(own, case) for case in self._golden))
+        for case, answer in zip(self._golden, answers, strict=True):
             if answer.model != adapter.version:
                 raise InvalidAdapter(f"The engine answers as {answer.model!r} when it is asked for the adapter.")
             if not isinstance(answer.answer, Answer) or answer.answer.problems:
                 said = answer.answer.text[:200]
                 raise InvalidAdapter(f"Its answer to the golden prompt {case.instruction!r} is no valid call: {said!r}")
-            differs = differs or _differ(answer, await self._answer(base, case))
-        if not differs:
-            raise InvalidAdapter(
-                "It answers all golden prompts as the base model does: the engine serves the base in its name, or the "
-                "adapter changes nothing. Check its target modules against the base model."
-            )
+        for case, answer in zip(self._golden, answers, strict=True):
+            if _differ(answer, await self._answer(base, case)):
+                return
+        raise InvalidAdapter(
+            "It answers all golden prompts as the base model does: the engine serves the base in its name, or the "
+            "adapter changes nothing. Check its target modules against the base model."
+        )
 
     async def score(self, adapter: Adapter) -> Score:
         """On the evaluation set, by whichever engine. Raises `EngineError`."""
