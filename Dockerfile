@@ -7,7 +7,7 @@ COPY app app
 COPY migrations migrations
 COPY models models
 RUN pip install --no-cache-dir .
-RUN useradd --create-home petool && mkdir /data && chown petool /data
+RUN useradd --create-home petool && mkdir /data /adapters && chown petool /data /adapters
 USER petool
 EXPOSE 8000
 CMD ["petool", "serve", "--host", "0.0.0.0"]

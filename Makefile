@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 VLLM := .venv-vllm
 VLLM_INSTALLED := $(VLLM)/.installed
 
-.PHONY: demo serve test test-vllm check format benchmark ranker model report clean \
+.PHONY: demo serve test test-vllm soak-adapters check format benchmark ranker model report clean \
 	bench-retrieval bench-personalization bench-extraction bench-prompt bench-local bench-service bench-engine bench-prefix
 
 demo: $(INSTALLED)  ## show personalized tool calls, then serve the demo on PORT
@@ -65,6 +65,9 @@ bench-local: $(INSTALLED)  ## the engine in process: prefix reuse, batching
 
 bench-service: $(INSTALLED)  ## requests per second, latency, time by stage, with an engine that answers at once
 	$(BIN)/python -m tests.bench.service
+
+soak-adapters: $(INSTALLED) $(VLLM_INSTALLED)  ## 200 adapter swaps under load on two vLLM servers, then faults (20 minutes)
+	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m tests.vllm.soak
 
 bench-engine: $(INSTALLED) $(VLLM_INSTALLED)  ## vLLM through the service against the same calls sent to it directly
 	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m tests.bench.engine

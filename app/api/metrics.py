@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
+from app.adapters import CONFIGURED, ReplicaReport
 from app.domain import Decision
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -59,6 +60,36 @@ class Metrics:
             "The catalogue revision of this replica's index.",
             registry=self._registry,
         )
+
+        self.generation = Gauge(
+            "petool_adapter_generation",
+            "The assignment of adapters that this replica serves by; differs between replicas for long: one does not "
+            "follow.",
+            registry=self._registry,
+        )
+        self._served = Gauge(
+            "petool_adapter_served", "1 for what this replica serves.", ["version", "role"], registry=self._registry
+        )
+        self._engine_up = Gauge(
+            "petool_engine_up", "1 if the engine answers this replica.", ["engine"], registry=self._registry
+        )
+        self._engine_lacks = Gauge(
+            "petool_engine_adapters_missing",
+            "Adapters that the engine should have and does not serve.",
+            ["engine"],
+            registry=self._registry,
+        )
+
+    def adapters(self, report: ReplicaReport, wanted: frozenset[str]) -> None:
+        """`wanted`: what every engine is to have."""
+        self.generation.set(report.generation)
+        self._served.clear()
+        for role, version in (("active", report.active or CONFIGURED), ("canary", report.canary)):
+            if version is not None:
+                self._served.labels(version, role).set(1)
+        for engine in report.engines:
+            self._engine_up.labels(engine.place).set(engine.up)
+            self._engine_lacks.labels(engine.place).set(len(wanted - set(engine.adapters)))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, status).inc()

@@ -118,7 +118,8 @@ def swap_and_back(one: httpx.Client, two: httpx.Client, adapters: dict[str, Path
 
 
 def test_all_replicas_and_engines_swap_together_by_polling(replicas: Replicas, adapters: dict[str, Path]) -> None:
-    swap_and_back(*replicas.start(), adapters)
+    one, two = replicas.start()
+    swap_and_back(one, two, adapters)
 
 
 def test_with_redis_nobody_waits_for_a_poll(replicas: Replicas, redis: RedisServer, adapters: dict[str, Path]) -> None:

@@ -297,7 +297,7 @@ def test_more_calls_than_the_engine_takes_are_degraded_and_none_fails(
 ) -> None:
     narrow = ScriptedEngine(latency=0.3, max_concurrency=2, max_waiting=1)
     settings = settings_for(postgres, tmp_path, engine="scripted", model=str(model_dir))
-    with running(settings, narrow) as url, httpx.Client(base_url=url, timeout=30) as client:
+    with running(settings, [narrow]) as url, httpx.Client(base_url=url, timeout=30) as client:
         ok(client.put("/tools", json={"format": "rapidapi", "documents": TOOLS}))
         answers: list[Any] = []
         threads = [threading.Thread(target=lambda: answers.append(call(client, user))) for _ in range(10)]

@@ -178,13 +178,13 @@ class Cluster:
         told: Any = None
         while time.monotonic() < started + seconds:
             with contextlib.suppress(httpx.TransportError, AssertionError):
-                told = await asyncio.to_thread(self._status)
+                told = await asyncio.to_thread(self.status)
                 if told["agree"] and told["assignment"]["operation"] is None:
                     return time.monotonic() - started
             await asyncio.sleep(0.1)
         raise TimeoutError(f"they do not agree: {told and told['disagreements']}")
 
-    def _status(self) -> Any:
+    def status(self) -> Any:
         with self.client() as client:
             return status(client)
 

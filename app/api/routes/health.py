@@ -48,4 +48,7 @@ async def metrics(services: ServicesDep) -> Response:
     services.metrics.tools.set(tools)
     services.metrics.revision.set(revision)
     services.metrics.engine_ready.set(await services.health.engine() == "ready")
+    if services.adapters is not None:
+        live = services.adapters.live
+        services.metrics.adapters(live.report(), live.assignment.wanted)
     return Response(services.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
