@@ -66,7 +66,7 @@ class AdapterList(Model):
 
 class CanaryRequest(Model):
     percent: float = Field(0.0, ge=0, le=100, description="Of users, by the hash of their id: a user keeps their side.")
-    users: list[Text] = Field(default_factory=list, max_length=10_000, description="These users in any case.")
+    users: list[Text] = Field(default_factory=list, max_length=1_000, description="These users in any case.")
 
     def checked(self) -> frozenset[str]:
         """The users. Raises InvalidRequest for what is no user's id."""
