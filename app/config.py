@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     """A JSON file of cases with the expected calls (docs/operations.md), for `adapter_min_score`."""
     adapter_min_score: float | None = Field(default=None, ge=0, le=1)
     """Share of right tools on these cases without which no adapter is activated. Empty: not evaluated unless asked."""
-    canary_max_error_rate: float | None = Field(default=0.2, ge=0, le=1)
-    """Of a canary's calls; above it the canary is aborted."""
+    canary_max_error_rate: float = Field(default=0.2, ge=0, le=1)
+    """Of a canary's calls; above it the canary is aborted. 1: never."""
     canary_min_calls: int = Field(default=50, ge=1)
     """That it has had before it is judged."""
 

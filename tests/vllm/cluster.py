@@ -124,8 +124,6 @@ class Cluster:
                 PETOOL_ADAPTERS_DIR=str(self._directory / "adapters"),
                 # Above the servers' own, so that theirs is what refuses.
                 PETOOL_ADAPTER_MAX_RANK="64",
-                # Of the faults that the tests make, none is the adapter's.
-                PETOOL_CANARY_MAX_ERROR_RATE="",
                 PETOOL_LOG_LEVEL="INFO",
             )
             api.spawn()

@@ -25,14 +25,14 @@ class Comparison:
 
 
 class CanaryService:
-    """max_error_rate: of the canary's calls, at which it is aborted once it has had `min_calls`; None: never."""
+    """max_error_rate: of the canary's calls, above which it is aborted once it has had `min_calls`."""
 
     def __init__(
         self,
         database: Database,
         operations: AdapterOperations,
         *,
-        max_error_rate: float | None,
+        max_error_rate: float,
         min_calls: int,
     ) -> None:
         self._database = database
@@ -56,7 +56,7 @@ class CanaryService:
         """Abort the canary if too many of its calls fail; every replica may ask at once."""
         async with self._database.statement() as work:
             now = await work.adapters.assignment()
-            if self._max_error_rate is None or now.canary is None or now.operation is not None:
+            if now.canary is None or now.operation is not None:
                 return
             fared = await work.decisions.served(now.canary.version, now.canary.since, _NOT_ITS_FAULT)
         rate = fared.error_rate
