@@ -35,7 +35,6 @@ class ModelCallers:
         self._engine = engine
         self._tokenizer = tokenizer
         self._load_matcher = load_matcher
-        self.prompt_format, self.prompt_tokens = prompt_format, prompt_tokens
         self._max_tokens = max_tokens
         self._temperature = temperature
         self._fusion_weight = fusion_weight
@@ -49,11 +48,6 @@ class ModelCallers:
     def base(self, adapter: Adapter, engine: Engine) -> ModelCaller:
         """Of the base model alone, asked as the adapter is."""
         return self._caller(None, format_named(adapter.prompt_format), adapter.prompt_tokens, engine)
-
-    @property
-    def longest_answer(self) -> int:
-        """Tokens that an answer may have beyond the instruction's."""
-        return self._max_tokens
 
     def _caller(
         self, adapter: str | None, prompt_format: PromptFormat, prompt_tokens: int, engine: Engine | None

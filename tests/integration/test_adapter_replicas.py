@@ -40,14 +40,6 @@ async def database(postgres: str) -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture
-async def redis() -> AsyncIterator[RedisServer]:
-    server = RedisServer()
-    await server.start()
-    yield server
-    server.close()
-
-
 @dataclass
 class Replicas:
     """Two replicas that share a store of adapters; each sees both servers through engines of its own."""

@@ -25,14 +25,6 @@ async def database(postgres: str) -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture
-async def redis() -> AsyncIterator[RedisServer]:
-    server = RedisServer()
-    await server.start()
-    yield server
-    server.close()
-
-
 class Replicas:
     def __init__(self, database: str, directory: Path) -> None:
         self._database = database

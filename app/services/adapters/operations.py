@@ -9,11 +9,12 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from app.adapters import CONFIGURED, Adapter, Assignment, Operation, OperationKind, OperationState
+from app.adapters import CONFIGURED, Assignment, Operation, OperationKind, OperationState
 from app.db.database import Database, UnitOfWork
 from app.domain import Json
 from app.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from app.services.adapters.carrying_out import LEASE, Carrier
+from app.services.adapters.registry import registered
 
 log = structlog.get_logger("petool")
 _RENEW_SECONDS = 2.0
@@ -36,7 +37,7 @@ class AdapterOperations:
         """`name`: a version, a name for its newest, or `CONFIGURED`. Raises NotFound, Conflict."""
 
         async def claim(work: UnitOfWork, now: Assignment) -> tuple[OperationKind, str | None]:
-            version = None if name == CONFIGURED else (await _found(work, name)).version
+            version = None if name == CONFIGURED else (await registered(work, name)).version
             if now.canary is not None:
                 raise Conflict("A canary is running: promote or abort it first.")
             if version == now.active:
@@ -51,7 +52,7 @@ class AdapterOperations:
         """The same for some of the users. For the version that is the canary already: its share is changed."""
 
         async def claim(work: UnitOfWork, now: Assignment) -> tuple[OperationKind, str | None]:
-            adapter = await _found(work, name)
+            adapter = await registered(work, name)
             if adapter.version == now.active:
                 raise Conflict(f"{adapter.version} is active already: all users are given to it.")
             if now.canary is not None and now.canary.version != adapter.version:
@@ -193,10 +194,3 @@ class AdapterOperations:
                 async with self._database.statement() as work:
                     if not await work.operations.take(operation, self._replica, LEASE):
                         return
-
-
-async def _found(work: UnitOfWork, name: str) -> Adapter:
-    adapter = await work.adapters.find(name)
-    if adapter is None:
-        raise NotFound(f"There is no adapter {name!r}; GET /admin/adapters lists what is registered.")
-    return adapter

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import structlog
 
 from app.adapters import NAME, RESERVED, Adapter, AdapterState, AuditEvent, version_of
-from app.db.database import Database
+from app.db.database import Database, UnitOfWork
 from app.domain import Json
 from app.errors import Conflict, InvalidAdapter, InvalidRequest, NotFound, SetupError
 from app.inference.adapter_store import AdapterStore, Staged
@@ -72,18 +72,13 @@ class AdapterRegistry:
     async def find(self, name: str) -> Adapter:
         """By version, or the newest of a name."""
         async with self._database.statement() as work:
-            adapter = await work.adapters.find(name)
-        if adapter is None:
-            raise NotFound(f"There is no adapter {name!r}; GET /admin/adapters lists what is registered.")
-        return adapter
+            return await registered(work, name)
 
     async def delete(self, name: str, actor: str) -> Adapter:
         """Conflict for a version that is, or is about to be, served."""
         async with self._database.transaction() as work:
             now = await work.adapters.assignment(lock=True)
-            adapter = await work.adapters.find(name)
-            if adapter is None:
-                raise NotFound(f"There is no adapter {name!r}; GET /admin/adapters lists what is registered.")
+            adapter = await registered(work, name)
             running = await work.operations.find(now.operation) if now.operation is not None else None
             if now.uses(adapter.version) or (running is not None and running.version == adapter.version):
                 raise Conflict(
@@ -207,6 +202,14 @@ class AdapterRegistry:
             return format_named(trained_on or asked or self._base.prompt_format.name).name
         except SetupError as error:
             raise InvalidAdapter(error.detail) from error
+
+
+async def registered(work: UnitOfWork, name: str) -> Adapter:
+    """By version, or the newest of a name. Raises NotFound."""
+    adapter = await work.adapters.find(name)
+    if adapter is None:
+        raise NotFound(f"There is no adapter {name!r}; GET /admin/adapters lists what is registered.")
+    return adapter
 
 
 def _scores(manifest: Manifest | None) -> Mapping[str, Json]:
