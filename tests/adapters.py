@@ -36,9 +36,11 @@ def choosing(places: Mapping[str, int]) -> Any:
     return answer
 
 
-def engine_choosing(places: Mapping[str, int], *, place: str = "one", server: ScriptedEngine | None = None) -> Any:
+def engine_choosing(
+    places: Mapping[str, int], *, place: str = "one", server: ScriptedEngine | None = None, shared: bool = True
+) -> Any:
     """`server`: another process's view of the same server, which has the same adapters."""
-    engine = ScriptedEngine(choosing(places), place=place, label_logprobs=lambda _: None)
+    engine = ScriptedEngine(choosing(places), place=place, label_logprobs=lambda _: None, shared=shared)
     if server is not None:
         engine.adapters = server.adapters
     return engine

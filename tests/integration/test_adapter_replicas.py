@@ -1,7 +1,7 @@
 """Adapters across two replicas and two engine servers; the servers are scripted, all else is real."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -51,13 +51,11 @@ class Replicas:
     engines: list[list[ScriptedEngine]] = field(default_factory=list)
     """By replica, then by server."""
 
-    def start(self, **given: Any) -> list[httpx.Client]:
+    def start(self, own: Sequence[list[ScriptedEngine]] = (), **given: Any) -> list[httpx.Client]:
+        """`own`: the engines of either, where they share none."""
         clients = []
-        for name in ("one", "two"):
-            seen: list[ScriptedEngine] = [
-                engine_choosing(PLACES, place=place, server=self.engines[0][number] if self.engines else None)
-                for number, place in enumerate(("left", "right"))
-            ]
+        for replica, name in enumerate(("one", "two")):
+            seen = own[replica] if own else self._servers()
             self.engines.append(seen)
             settings = settings_for(
                 self.database,
@@ -71,6 +69,13 @@ class Replicas:
             clients.append(self.stack.enter_context(httpx.Client(base_url=url, timeout=60)))
         ok(clients[0].put("/tools", json={"format": "rapidapi", "documents": TOOLS}))
         return clients
+
+    def _servers(self) -> list[ScriptedEngine]:
+        first = self.engines[0] if self.engines else (None, None)
+        return [
+            engine_choosing(PLACES, place=place, server=server)
+            for place, server in zip(("left", "right"), first, strict=True)
+        ]
 
     def server_down(self, number: int) -> None:
         """Killed: all that it had loaded is gone."""
@@ -88,6 +93,20 @@ def replicas(database: str, tmp_path: Path, model_dir: Path) -> Iterator[Replica
     replicas = Replicas(database, tmp_path, model_dir)
     yield replicas
     replicas.stack.close()
+
+
+def gauges(client: httpx.Client, name: str) -> dict[str, float]:
+    """A metric's values by its labels, as Prometheus reads them."""
+    lines = client.get("/metrics").text.splitlines()
+    samples = (line.rpartition(" ") for line in lines if line.startswith(name) and line[len(name)] in " {")
+    return {labels.removeprefix(name): float(value) for labels, _, value in samples}
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def models_of(client: httpx.Client, users: int = 6) -> set[str]:
@@ -112,6 +131,22 @@ def swap_and_back(one: httpx.Client, two: httpx.Client, adapters: dict[str, Path
 def test_all_replicas_and_engines_swap_together_by_polling(replicas: Replicas, adapters: dict[str, Path]) -> None:
     one, two = replicas.start()
     swap_and_back(one, two, adapters)
+
+
+def test_each_replica_sees_to_an_engine_of_its_own(
+    replicas: Replicas, adapters: dict[str, Path], model_dir: Path
+) -> None:
+    own = [engine_choosing(PLACES, place=f"in process {number}", shared=False) for number in range(2)]
+    one, two = replicas.start([[engine] for engine in own])
+    swap_and_back(one, two, adapters)
+    # What the other replica works on never reaches it.
+    alpha = status(one)["assignment"]["active"]
+    until(lambda: all(engine.adapters == {alpha} for engine in own))
+    own[1].unloadable = "no memory is left"
+    operation = activate(one, "beta")
+    assert operation["error"].startswith("in process 1 (")
+    until(lambda: all(engine.adapters == {alpha} for engine in own))
+    assert models_of(one) == models_of(two) == {alpha}
 
 
 def test_with_redis_nobody_waits_for_a_poll(replicas: Replicas, redis: RedisServer, adapters: dict[str, Path]) -> None:
@@ -145,6 +180,10 @@ def test_an_activation_goes_on_without_a_dead_engine_which_loads_it_when_it_is_b
     # No request fails for the lack of one of two engines.
     assert models_of(one) == models_of(two) == {beta}
     told = status(one)
+    assert gauges(one, "petool_engine_up") == {'{engine="left"}': 1, '{engine="right"}': 0}
+    assert gauges(one, "petool_engine_adapters_missing") == {'{engine="left"}': 0, '{engine="right"}': 1}
+    assert gauges(one, "petool_adapter_served") == {f'{{role="active",version="{beta}"}}': 1}
+    assert gauges(one, "petool_adapter_generation") == gauges(two, "petool_adapter_generation")
     assert not told["agree"]
     assert any("cannot reach the engine right" in line for line in told["disagreements"])
     requests = [len(seen[1].requests) for seen in replicas.engines]
