@@ -22,6 +22,9 @@ START_SECONDS = 600.0
 """Without compiled bytecode, on a busy machine."""
 STOP_SECONDS = 20.0
 BASE = "base"
+_ADAPTERS = 256
+"""More than are ever loaded: on the CPU, vLLM adds whatever adapter its last slot holds to the base model's answers
+(vllm-project/vllm#48421)."""
 _KEEPER = """
 import os, signal, sys
 sys.stdin.read()
@@ -37,6 +40,9 @@ _ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
+    # By itself every server binds its one thread to the same core, where a second one starves.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
     # Else every start compiles vLLM's sources anew, which takes longer than all the rest.
     "PYTHONDONTWRITEBYTECODE": "",
 }
@@ -166,7 +172,8 @@ class VllmServer:
             *(str(self._python), "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", str(self._model), "--served-model-name", BASE, "--host", "127.0.0.1"),
             *("--port", str(self._port), "--dtype", "bfloat16", "--max-model-len", str(self._context)),
-            *("--enable-lora", "--max-loras", "4", "--max-lora-rank", str(self._rank), "--max-cpu-loras", "16"),
+            *("--enable-lora", "--max-loras", str(_ADAPTERS), "--max-cpu-loras", str(_ADAPTERS)),
+            *("--max-lora-rank", str(self._rank)),
             *("--lora-target-modules", *TARGETS),
             *("--enable-prefix-caching", "--enable-prompt-tokens-details"),
             *("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}'),

@@ -26,14 +26,15 @@ from tests.vllm.load import Sample, Seen, calling, middle, percentile, wrong_ans
 
 mpl.use("Agg")
 out = Console()
-_CALM_SECONDS = 30.0
+_CALM_SECONDS, _CALM_EVERY = 20.0, 20
+"""So often, in swaps, there is none for so long: calls with swaps and without are measured side by side."""
 
 
 @dataclass
 class Soak:
     clients: int
     seen: Seen = field(default_factory=Seen)
-    calm_until: float = 0.0
+    warm_from: float = 0.0
     swaps: list[tuple[float, float]] = field(default_factory=list)
     """When each began and ended."""
     failed_swaps: list[str] = field(default_factory=list)
@@ -43,7 +44,8 @@ class Soak:
 
     @property
     def calm(self) -> list[float]:
-        return [sample.seconds for sample in self.seen.samples if sample.ended < self.calm_until]
+        warm = (sample for sample in self.seen.samples if sample.began > self.warm_from)
+        return [sample.seconds for sample in warm if not self._overlaps(sample)]
 
     @property
     def during(self) -> list[float]:
@@ -53,7 +55,8 @@ class Soak:
         return any(began < sample.ended and sample.began < ended for began, ended in self.swaps)
 
 
-async def soak(python: str, swaps: int, clients: int, *, faults: bool) -> Soak:
+async def soak(python: str, swaps: int, clients: int, into: Path, *, faults: bool) -> None:
+    """What was found is written after each part: a later one that goes wrong loses nothing."""
     done = Soak(clients)
     with tempfile.TemporaryDirectory(prefix="petool-soak-") as folder:
         directory = Path(folder)
@@ -64,11 +67,9 @@ async def soak(python: str, swaps: int, clients: int, *, faults: bool) -> Soak:
             await cluster.activate("alpha")
             await _swap(cluster, done, swaps)
             done.wrong, done.checked = await wrong_answers(cluster)
-            out.print(report(done))
-            if faults:
-                await _faults(cluster, done)
-                done.wrong, done.checked = await wrong_answers(cluster)
-    return done
+            write(done, into)
+            if faults and len(done.swaps) == swaps:
+                await _faults(cluster, done, into)
 
 
 async def _swap(cluster: Cluster, done: Soak, swaps: int) -> None:
@@ -76,11 +77,13 @@ async def _swap(cluster: Cluster, done: Soak, swaps: int) -> None:
     async with calling(cluster, done.clients) as seen:
         done.seen = seen
         await asyncio.sleep(_CALM_SECONDS)
-        done.calm_until = time.monotonic()
+        done.warm_from = time.monotonic()
         with Progress(console=out) as progress:
             task = progress.add_task("Swapping", total=swaps)
             try:
                 for number, name in zip(range(swaps), names, strict=False):
+                    if number % _CALM_EVERY == 0:
+                        await asyncio.sleep(_CALM_SECONDS)
                     began = time.monotonic()
                     operation = await cluster.activate(name, replica=number % 2)
                     done.swaps.append((began, time.monotonic()))
@@ -91,13 +94,13 @@ async def _swap(cluster: Cluster, done: Soak, swaps: int) -> None:
                 out.print("Ended early.")
 
 
-async def _faults(cluster: Cluster, done: Soak) -> None:
+async def _faults(cluster: Cluster, done: Soak, into: Path) -> None:
     active = (await asyncio.to_thread(cluster.status))["assignment"]["active"]
     names = [name for name in LABELS if cluster.versions[name] != active]
     for number, fault in enumerate(FAULTS):
-        outcome = await fault(cluster, names[number % 2], done.clients)
-        done.faults.append(outcome)
-        out.print(f"{outcome.fault}: {dict(outcome.outcomes)}")
+        done.faults.append(await fault(cluster, names[number % 2], done.clients))
+        done.wrong, done.checked = await wrong_answers(cluster)
+        write(done, into)
 
 
 def report(done: Soak) -> str:
@@ -133,6 +136,14 @@ def report(done: Soak) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write(done: Soak, into: Path) -> None:
+    into.mkdir(parents=True, exist_ok=True)
+    draw(done, into / "soak.png")
+    text = report(done)
+    (into / "report.md").write_text(text + "\n![Calls and swaps over time](soak.png)\n", "utf-8")
+    out.print(text, markup=False)
+
+
 def draw(done: Soak, path: Path) -> None:
     """Each call's time over the time it ended, with the swaps behind."""
     from matplotlib import pyplot
@@ -165,12 +176,7 @@ def main(
     into: Annotated[Path, typer.Option(help="Where report.md and soak.png go.")] = Path("docs/reports/adapters"),
 ) -> None:
     python = os.environ["PETOOL_VLLM_PYTHON"]
-    done = asyncio.run(soak(python, swaps, clients, faults=faults))
-    into.mkdir(parents=True, exist_ok=True)
-    draw(done, into / "soak.png")
-    text = report(done)
-    (into / "report.md").write_text(text + "\n![Calls and swaps over time](soak.png)\n", "utf-8")
-    out.print(text)
+    asyncio.run(soak(python, swaps, clients, into, faults=faults))
 
 
 if __name__ == "__main__":

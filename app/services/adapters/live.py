@@ -26,7 +26,7 @@ log = structlog.get_logger("petool")
 _START_SECONDS = 30.0
 """For the engines to be ready for what is active before the first request; without, the ranker answers."""
 _LOOK_SECONDS = 2.0
-_FORGOTTEN = timedelta(days=1)
+_FORGOTTEN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,14 @@ class StatusService:
         async with self._database.statement() as work:
             assignment = await work.adapters.assignment()
             replicas = await work.replicas.all(GONE)
-        disagreements = [line for replica in replicas for line in _disagreements(assignment, replica)]
+        # One that is gone serves nobody: without PostgreSQL it could not, either.
+        living = [replica for replica in replicas if replica.alive]
+        disagreements = [line for replica in living for line in _disagreements(assignment, replica)]
         return Status(assignment, tuple(replicas), tuple(disagreements))
 
 
 def _disagreements(assignment: Assignment, replica: Replica) -> list[str]:
     name = f"{replica.host}:{replica.process}"
-    if not replica.alive:
-        return [f"{name} has not been seen since {replica.seen_at:%H:%M:%S} UTC."]
     found: list[str] = []
     report = replica.report
     canary = assignment.canary.version if assignment.canary is not None else None
