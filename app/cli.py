@@ -1,14 +1,16 @@
-"""`petool`: run the service and look after it."""
+"""`petool`: run the service and look after it.
+
+The service's parts take seconds to import: each command imports those that it needs.
+"""
 
 import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -16,13 +18,11 @@ from rich.table import Table
 
 from app.admin_cli import adapters
 from app.config import Settings
-from app.db import migrate
-from app.domain import ToolSource
+from app.domain import Scope, ToolSource
 from app.errors import PEToolError, SetupError
-from app.main import create_app
-from app.parts import open_database, open_parts
-from app.services.imports import FileImport, import_path
-from app.services.keys import KeyService, Scope
+
+if TYPE_CHECKING:
+    from app.services.imports import FileImport
 
 cli = typer.Typer(no_args_is_help=True, help="Personalized tool calling: the one call this user would want.")
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
@@ -61,6 +61,10 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Instead of PETOOL_PORT.")] = None,
 ) -> None:
     """Run the service in the foreground."""
+    import uvicorn
+
+    from app.main import create_app
+
     settings = _settings(host=host, port=port)
     # Read here and not in a module: settings that are wrong are told before anything starts.
     config = uvicorn.Config(
@@ -106,6 +110,8 @@ def demo(
 @db.command("upgrade")
 def db_upgrade(revision: str = "head") -> None:
     """Bring the schema up to date (every start does)."""
+    from app.db import migrate
+    from app.parts import open_database
 
     async def upgrade(settings: Settings) -> None:
         async with open_database(settings) as database:
@@ -118,6 +124,8 @@ def db_upgrade(revision: str = "head") -> None:
 @db.command("downgrade")
 def db_downgrade(revision: Annotated[str, typer.Argument(help="Such as -1, a revision id, or base.")]) -> None:
     """Go back to an older schema. What only the newer one can hold is lost."""
+    from app.db import migrate
+    from app.parts import open_database
 
     async def downgrade(settings: Settings) -> None:
         async with open_database(settings) as database:
@@ -153,7 +161,10 @@ def tools_import(
         sys.exit(1)
 
 
-async def _import(settings: Settings, path: Path, source: ToolSource | None) -> FileImport:
+async def _import(settings: Settings, path: Path, source: ToolSource | None) -> "FileImport":
+    from app.parts import open_parts
+    from app.services.imports import import_path
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     async with open_parts(settings) as parts:
         with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
@@ -169,6 +180,7 @@ async def _import(settings: Settings, path: Path, source: ToolSource | None) -> 
 @tools.command("list")
 def tools_list(limit: int = 50) -> None:
     """Show what is in the catalogue."""
+    from app.parts import open_parts
 
     async def read(settings: Settings) -> Table:
         async with open_parts(settings) as parts:
@@ -183,10 +195,14 @@ def tools_list(limit: int = 50) -> None:
 
 @keys.command("create")
 def keys_create(
-    scope: Annotated[Scope, typer.Option(help="client: calls and feedback; admin: the catalogue as well.")],
+    scope: Annotated[
+        Scope, typer.Option(help="client: calls and feedback; admin: the catalogue and the adapters as well.")
+    ],
     name: Annotated[str, typer.Option(help="What it is for.")] = "unnamed",
 ) -> None:
     """Make an API key. It is shown once."""
+    from app.parts import open_database
+    from app.services.keys import KeyService
 
     async def create(settings: Settings) -> str:
         async with open_database(settings) as database:
@@ -200,6 +216,8 @@ def keys_create(
 @keys.command("list")
 def keys_list() -> None:
     """Show the keys that were made."""
+    from app.parts import open_database
+    from app.services.keys import KeyService
 
     async def read(settings: Settings) -> Table:
         table = Table("Id", "Name", "Begins with", "Scope", "Created", "Revoked")
@@ -215,6 +233,8 @@ def keys_list() -> None:
 @keys.command("revoke")
 def keys_revoke(key_id: int) -> None:
     """Make a key invalid, within seconds and for good."""
+    from app.parts import open_database
+    from app.services.keys import KeyService
 
     async def revoke(settings: Settings) -> None:
         async with open_database(settings) as database:

@@ -114,6 +114,15 @@ class Interaction:
     """The tool's document where the catalogue does not have it (a tool that came inline with a call)."""
 
 
+class Scope(StrEnum):
+    """Of an API key."""
+
+    CLIENT = "client"
+    """Calls, feedback, users' histories, reading the catalogue."""
+    ADMIN = "admin"
+    """All of that, and changing the catalogue and the adapters."""
+
+
 class AnswerStyle(StrEnum):
     """How the model names the tool in its answer, `{"tool_name": ..., "parameters": {...}}`."""
 

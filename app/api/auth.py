@@ -8,8 +8,8 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from app.api.state import services
+from app.domain import Scope
 from app.errors import Forbidden, Unauthenticated
-from app.services.keys import Scope
 
 # For the OpenAPI document; the header itself is read below.
 _bearer = HTTPBearer(auto_error=False, description="An API key, from `petool keys create`.")

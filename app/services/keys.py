@@ -2,24 +2,17 @@
 
 import hashlib
 import secrets
-from enum import StrEnum
 
 from cachetools import TTLCache
 
 from app.db.database import Database
 from app.db.repositories.api_keys import StoredApiKey
+from app.domain import Scope
 from app.errors import NotFound
 
 # A revoked key stops working within this time, in every replica.
 _REMEMBERED_SECONDS = 10
 _MARK = "petool_"
-
-
-class Scope(StrEnum):
-    CLIENT = "client"
-    """Calls, feedback, users' histories, reading the catalogue."""
-    ADMIN = "admin"
-    """All of that, and changing the catalogue."""
 
 
 def hash_key(key: str) -> bytes:

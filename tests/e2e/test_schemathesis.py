@@ -11,7 +11,8 @@ import pytest
 
 from app.db import migrate
 from app.db.database import Database
-from app.services.keys import KeyService, Scope
+from app.domain import Scope
+from app.services.keys import KeyService
 from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
 from tests.servers import new_database

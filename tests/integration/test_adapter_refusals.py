@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from app.db.database import Database, async_url
-from app.services.keys import KeyService, Scope
+from app.domain import Scope
+from app.services.keys import KeyService
 from tests.adapters import tar_of, upload
 from tests.conftest import running, settings_for
 from tests.servers import new_database

@@ -25,9 +25,10 @@ from app.admin_cli.client import AdminClient
 from app.admin_cli.following import follow
 from app.db import migrate
 from app.db.database import Database
+from app.domain import Scope
 from app.errors import EngineDown, Unavailable
 from app.inference.scripted import ScriptedEngine
-from app.services.keys import KeyService, Scope
+from app.services.keys import KeyService
 from tests.adapters import engine_choosing, state_of, status, tar_of
 from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for

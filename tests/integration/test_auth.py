@@ -17,8 +17,9 @@ import pytest
 from app.config import Settings
 from app.db import migrate
 from app.db.database import Database
+from app.domain import Scope
 from app.errors import NotFound, RateLimited, SetupError
-from app.services.keys import KeyService, Scope
+from app.services.keys import KeyService
 from app.services.rate_limits import RateLimitService
 from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
