@@ -77,6 +77,9 @@ class AdapterEngine(Engine, Protocol):
     async def loaded(self) -> frozenset[str]:
         """Names of the adapters that it serves now: asked anew, not remembered. Raises `EngineError`."""
 
+    async def context_tokens(self) -> int | None:
+        """What prompt and answer may have together; None where it does not tell. Raises `EngineError`."""
+
     async def load_adapter(self, name: str, path: Path) -> None:
         """Serve the adapter in the directory, as the engine's machine sees it; a name loaded already is no error.
 

@@ -124,6 +124,10 @@ class ScriptedEngine:
         self._check_reachable()
         return frozenset(self.adapters)
 
+    async def context_tokens(self) -> int | None:
+        self._check_reachable()
+        return self._context
+
     async def load_adapter(self, name: str, path: Path) -> None:
         self._check_reachable()
         if self.unloadable or not await asyncio.to_thread(path.is_dir):

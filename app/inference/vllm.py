@@ -103,10 +103,10 @@ class VllmEngine:
         raise error
 
     async def loaded(self) -> frozenset[str]:
-        response = await self._ask_about_adapters("GET", "models", None, 5 * self._probe_seconds)
-        if response.status_code != 200:
-            raise vllm_wire.error_of(response.status_code, None, response.content)
-        return vllm_wire.adapter_names(response.content)
+        return frozenset(model.name for model in await self._models() if model.is_adapter)
+
+    async def context_tokens(self) -> int | None:
+        return min((model.context for model in await self._models() if model.context is not None), default=None)
 
     async def load_adapter(self, name: str, path: Path) -> None:
         given = {"lora_name": name, "lora_path": str(path)}
@@ -119,6 +119,12 @@ class VllmEngine:
         response = await self._ask_about_adapters("POST", "unload_lora_adapter", {"lora_name": name}, _ADAPTER_SECONDS)
         if response.status_code not in (200, 404):
             raise vllm_wire.error_of(response.status_code, None, response.content)
+
+    async def _models(self) -> list[vllm_wire.ServedModel]:
+        response = await self._ask_about_adapters("GET", "models", None, 5 * self._probe_seconds)
+        if response.status_code != 200:
+            raise vllm_wire.error_of(response.status_code, None, response.content)
+        return vllm_wire.served_models(response.content)
 
     async def _ask_about_adapters(
         self, method: str, path: str, document: dict[str, str] | None, seconds: float

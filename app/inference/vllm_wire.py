@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -74,13 +75,30 @@ def generation(content: bytes, labels: Sequence[int]) -> Generation:
     raise EngineDown(f"The model's server broke the answer off ({reason}).", retry_after=1)
 
 
-def adapter_names(content: bytes) -> frozenset[str]:
-    """Of `/v1/models`: adapters are the models that have a parent. Raises `EngineDown` for anything else."""
+@dataclass(frozen=True)
+class ServedModel:
+    """An entry of `/v1/models`."""
+
+    name: str
+    is_adapter: bool
+    """Adapters have a parent."""
+    context: int | None
+    """Tokens; None where the server does not tell."""
+
+
+def served_models(content: bytes) -> list[ServedModel]:
+    """Raises `EngineDown` for anything else."""
     try:
-        models = orjson.loads(content)["data"]
-        return frozenset(_text(model["id"]) for model in models if model.get("parent") is not None)
+        return [
+            ServedModel(_text(model["id"]), model.get("parent") is not None, _whole(model.get("max_model_len")))
+            for model in orjson.loads(content)["data"]
+        ]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise EngineDown(f"The model's server gave an unreadable answer: {_shown(content)}", retry_after=1) from error
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def loading_problem(response: httpx.Response) -> str:

@@ -71,6 +71,11 @@ class ModelCaller:
         self._temperature = temperature
         self._fusion_weight = fusion_weight
 
+    @property
+    def most_tokens(self) -> int:
+        """Of a prompt and its answer together."""
+        return self._prompts.budget + self._max_tokens
+
     async def answer(self, request: ModelRequest, watch: Stopwatch) -> ModelAnswer:
         """Raises `PromptTooLong`, `EngineError`; `CallerGone` if the answer was abandoned."""
         deadline = time.perf_counter() + request.timeout

@@ -196,6 +196,15 @@ def test_a_failed_activation_leaves_the_former_adapter_serving_and_says_why(
     assert status(plain)["agree"]
 
 
+def test_an_adapter_whose_prompts_the_engine_has_no_room_for_is_not_activated(
+    plain: httpx.Client, adapters: dict[str, Path]
+) -> None:
+    assert upload(plain, "lengthy", adapters["beta"], prompt_tokens=200_000).status_code == 201
+    operation = activate(plain, "lengthy")
+    assert (operation["state"], operation["flipped"]) == ("failed", False)
+    assert "the engine has a context of 131072" in operation["error"]
+
+
 def test_an_engine_that_is_down_fails_the_activation(
     plain: httpx.Client, engine: ScriptedEngine, adapters: dict[str, Path], user: str
 ) -> None:

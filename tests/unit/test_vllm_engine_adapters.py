@@ -24,7 +24,7 @@ class Adapters:
 
     async def __call__(self, received: Received) -> bytes:
         if received.path == "/v1/models":
-            served = [{"id": "base", "object": "model", "parent": None}]
+            served = [{"id": "base", "object": "model", "parent": None, "max_model_len": 4352}]
             return reply({"data": served + [{"id": name, "object": "model", "parent": "base"} for name in self.names]})
         name = received.document["lora_name"]
         if received.path == "/v1/load_lora_adapter":
@@ -72,6 +72,7 @@ async def test_loads_under_the_given_name_tells_what_is_loaded_and_unloads(
     await engine.load_adapter("mine@1", PATH)
     assert server.received[0].document == {"lora_name": "mine@1", "lora_path": "/adapters/abc"}
     assert await engine.loaded() == {"mine@1"}
+    assert await engine.context_tokens() == 4352
     await engine.unload_adapter("mine@1")
     assert (await engine.loaded(), adapters.names) == (frozenset(), [])
     assert {request.headers["authorization"] for request in server.received} == {"Bearer secret"}

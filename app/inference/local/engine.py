@@ -162,6 +162,9 @@ class LocalEngine:
     async def loaded(self) -> frozenset[str]:
         return self.adapters
 
+    async def context_tokens(self) -> int | None:
+        return self.context
+
     async def load_adapter(self, name: str, path: Path) -> None:
         """Between two passes, while requests run. InvalidAdapter: it does not fit; all as before."""
         if name in self.adapters:

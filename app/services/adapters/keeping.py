@@ -10,15 +10,15 @@ from pathlib import Path
 import structlog
 
 from app.adapters import Adapter, EngineReport, is_version
-from app.errors import EngineError, InvalidAdapter, SetupError
-from app.inference.engine import Engine
+from app.errors import AdapterMissing, EngineError, EngineRefused, InvalidAdapter, SetupError
+from app.inference.engine import AdapterEngine
 from app.inference.pool import Member
 
 log = structlog.get_logger("petool")
 _RETRY_SECONDS = 30.0
 """An adapter that an engine would not take is offered to it again after so long."""
 
-Probe = Callable[[Adapter, Engine], Awaitable[None]]
+Probe = Callable[[Adapter, AdapterEngine], Awaitable[None]]
 
 
 class EngineKeeper:
@@ -123,12 +123,12 @@ class EngineKeeper:
             if not is_loaded:
                 await engine.load_adapter(version, self._path_of(adapter))
             await self._probe(adapter, engine)
-        except (InvalidAdapter, SetupError) as error:
-            self._problems[version] = time.monotonic(), error.detail
-            log.error("adapter_not_served", engine=engine.place, adapter=version, reason=error.detail)  # noqa: TRY400
-        except EngineError as error:
-            # Looked at again shortly: it was busy, or is gone.
-            log.warning("adapter_not_probed", engine=engine.place, adapter=version, reason=error.detail)
+        except (InvalidAdapter, SetupError, EngineError) as error:
+            if _is_passing(error):
+                log.warning("adapter_not_probed", engine=engine.place, adapter=version, reason=error.detail)
+            else:
+                self._problems[version] = time.monotonic(), error.detail
+                log.error("adapter_not_served", engine=engine.place, adapter=version, reason=error.detail)  # noqa: TRY400
         else:
             self._problems.pop(version, None)
             self._member.adapters = self._member.adapters | {version}
@@ -142,3 +142,10 @@ class EngineKeeper:
     def _is_due(self, version: str) -> bool:
         told = self._problems.get(version)
         return told is None or time.monotonic() - told[0] > _RETRY_SECONDS
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the engine may do better shortly: it was busy, is gone, or was told by another to unload the adapter."""
+    return isinstance(error, AdapterMissing) or (
+        isinstance(error, EngineError) and not isinstance(error, EngineRefused)
+    )

@@ -8,7 +8,7 @@ from app.adapters import Adapter
 from app.calling.answers import Answer
 from app.domain import DecisionRule
 from app.errors import InvalidAdapter, PromptTooLong
-from app.inference.engine import Engine
+from app.inference.engine import AdapterEngine
 from app.retrieval.ranked import Ranked
 from app.services.adapters.cases import Case
 from app.services.callers import ModelCallers
@@ -55,11 +55,20 @@ class Prober:
         """Size of the evaluation set."""
         return len(self._evaluation)
 
-    async def probe(self, adapter: Adapter, engine: Engine) -> None:
-        """InvalidAdapter where its answer to a golden prompt is no valid call, or where nothing that it says differs
-        from what the base model says: engines can serve the base in an adapter's name. Raises `EngineError`."""
+    async def probe(self, adapter: Adapter, engine: AdapterEngine) -> None:
+        """InvalidAdapter where its prompts do not fit the engine, its answer to a golden prompt is no valid call, or
+        nothing that it says differs from what the base says: engines can serve the base in an adapter's name.
+
+        Raises `EngineError`.
+        """
         own = await asyncio.to_thread(self._callers.of, adapter, engine)
         base = await asyncio.to_thread(self._callers.base, adapter, engine)
+        context = await engine.context_tokens()
+        if context is not None and context < own.most_tokens:
+            raise InvalidAdapter(
+                f"Its prompts and their answers have up to {own.most_tokens} tokens, and the engine has a context of "
+                f"{context}: raise that (vLLM: --max-model-len), or register it with fewer prompt_tokens."
+            )
         # Together: an engine at work answers them in the time of one.
         *answers, first = await asyncio.gather(
             *(self._answer(own, case) for case in self._golden), self._answer(base, self._golden[0])
