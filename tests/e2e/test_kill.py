@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,67 +12,26 @@ import httpx
 import pytest
 
 from tests.catalogue import TOOLS, document
-from tests.servers import free_port, kill, postgres_of
+from tests.servers import kill, postgres_of
+from tests.service_process import ServiceProcess
 from tests.steps import ASK
 
 USERS = 10
 POSTS = 200
 
 
-class Service:
-    """`petool serve` with its embedded PostgreSQL in `directory`, each a process of its own."""
+class Service(ServiceProcess):
+    """With its embedded PostgreSQL."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.data = directory / "data" / "postgres"
-        self._process: subprocess.Popen[bytes] | None = None
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PETOOL_")} | {
-            "PETOOL_DATA_DIR": str(directory / "data"),
-            "PETOOL_DEMO_MODE": "1",
-            "PETOOL_PORT": str(port),
-            "PETOOL_LOG_LEVEL": "WARNING",
-            "PETOOL_ENGINE": "none",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        }
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "app", "serve"]
-        with (self._directory / "log").open("ab") as log:
-            return subprocess.Popen(command, cwd=self._directory, env=self._environment, stdout=log, stderr=log)
-
-    async def start(self) -> None:
-        self._process = self._spawn()
-        async with httpx.AsyncClient(base_url=self.url) as client:
-            for _ in range(1200):
-                with contextlib.suppress(httpx.TransportError):
-                    if (await client.get("/readyz")).status_code == 200:
-                        return
-                if self._process.poll() is not None:
-                    break
-                await asyncio.sleep(0.1)
-        raise RuntimeError((self._directory / "log").read_text()[-5000:])
+        super().__init__(directory, PETOOL_LOG_LEVEL="WARNING", PETOOL_ENGINE="none")
+        self.postgres = self.data / "postgres"
 
     def kill(self) -> None:
         """kill -9 of the service and of PostgreSQL with all its processes."""
-        database = postgres_of(self.data)
-        if self._process is not None:
-            self._process.kill()
+        database = postgres_of(self.postgres)
+        super().kill()
         kill(database)
-        if self._process is not None:
-            self._process.wait()
-            self._process = None
-
-    def terminate(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-
-    async def ended(self) -> int:
-        assert self._process is not None
-        status = await asyncio.to_thread(self._process.wait, 60)
-        self._process = None
-        return status
 
 
 @pytest.fixture
@@ -159,7 +115,7 @@ async def test_a_request_at_work_is_finished_when_the_service_is_told_to_stop(se
         assert (answer.status_code, answer.json()["imported"]) == (200, len(documents))
     # uvicorn ends by the signal that it was sent, once all is done.
     assert await service.ended() in (0, -signal.SIGTERM)
-    assert postgres_of(service.data) == []
+    assert postgres_of(service.postgres) == []
 
     await service.start()
     async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
@@ -172,11 +128,11 @@ async def test_the_database_killed_alone_comes_back_under_the_running_service(se
         calls = await make_calls(client, USERS)
         for call_id in calls:
             (await client.post("/feedback", json={"call_id": call_id, "rating": "liked"})).raise_for_status()
-        kill(postgres_of(service.data))
+        kill(postgres_of(service.postgres))
         answers = []
         for _ in range(600):
             answers.append((await client.get("/readyz")).status_code)
-            if answers[-1] == 200 and postgres_of(service.data):
+            if answers[-1] == 200 and postgres_of(service.postgres):
                 break
             await asyncio.sleep(0.1)
         assert set(answers) <= {200, 503}

@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.servers import RedisServer
+from tests.servers import RedisServer, new_database
 
 
 @pytest.fixture
@@ -11,3 +11,17 @@ async def redis() -> AsyncIterator[RedisServer]:
     await server.start()
     yield server
     server.close()
+
+
+@pytest.fixture
+async def database(postgres: str) -> AsyncIterator[str]:
+    """Empty."""
+    async with new_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def shared_database(postgres: str) -> AsyncIterator[str]:
+    """One for all tests of a file."""
+    async with new_database(postgres) as url:
+        yield url

@@ -1,7 +1,7 @@
 """An adapter has to be good enough on an operator's evaluation set; the engine is scripted, all else is real."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from app.services.adapters.cases import evaluation_cases
 from tests.adapters import activate, activated, registered, status
 from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.servers import new_database
 from tests.steps import ok
 from tests.tiny_model import tiny_adapter
 
@@ -63,12 +62,6 @@ def chosen(request: GenerationRequest) -> str:
     fallback = options[0] if choice is None else options[-1]
     option = next((option for option in options if f' {choice}"' in json.dumps(option)), fallback)
     return json.dumps(smallest_instance(schema | option), separators=SEPARATORS)
-
-
-@pytest.fixture
-async def database(postgres: str) -> AsyncIterator[str]:
-    async with new_database(postgres) as url:
-        yield url
 
 
 @pytest.fixture

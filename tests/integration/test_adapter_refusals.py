@@ -18,7 +18,6 @@ from app.domain import Scope
 from app.services.keys import KeyService
 from tests.adapters import tar_of, upload
 from tests.conftest import running, settings_for
-from tests.servers import new_database
 from tests.shipped import manifest
 from tests.steps import ok, problem
 from tests.tiny_model import tiny_adapter, tiny_model
@@ -27,14 +26,8 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 @pytest.fixture(scope="module")
-async def database(postgres: str) -> Any:
-    async with new_database(postgres) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-async def keys(database: str, service_url: str) -> dict[Scope, str]:
-    store = Database(async_url(database))
+async def keys(shared_database: str, service_url: str) -> dict[Scope, str]:
+    store = Database(async_url(shared_database))
     try:
         return {scope: (await KeyService(store).create(scope.value, scope))[0] for scope in Scope}
     finally:
@@ -47,12 +40,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service_url(database: str, model_dir: Path, adapter_dir: Path, data: Path) -> Iterator[str]:
+def service_url(shared_database: str, model_dir: Path, adapter_dir: Path, data: Path) -> Iterator[str]:
     source = data / "source"
     shutil.copytree(adapter_dir, source / "good")
     (source / "outward").symlink_to(data.parent)
     settings = settings_for(
-        database,
+        shared_database,
         data / "service",
         demo_mode=False,
         engine="scripted",

@@ -1,7 +1,7 @@
 """Adapters across two replicas and two engine servers; the servers are scripted, all else is real."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from app.services.adapters.changes import states_after
 from tests.adapters import activate, activated, ended, engine_choosing, registered, state_of, status, until_agreed
 from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.servers import RedisServer, new_database
+from tests.servers import RedisServer
 from tests.steps import call, ok
 from tests.tiny_model import tiny_adapter
 
@@ -32,12 +32,6 @@ PLACES = {"alpha": 1, "beta": 2}
 def adapters(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("replicated-adapters")
     return {name: tiny_adapter(model_dir, folder / name, seed) for seed, name in enumerate(PLACES, 21)}
-
-
-@pytest.fixture
-async def database(postgres: str) -> AsyncIterator[str]:
-    async with new_database(postgres) as url:
-        yield url
 
 
 @dataclass

@@ -14,7 +14,6 @@ from app.inference.scripted import ScriptedEngine
 from tests.adapters import activate, activated, ended, engine_choosing, registered, state_of, status, upload
 from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.servers import new_database
 from tests.steps import call, feedback, ok, problem
 from tests.tiny_model import tiny_adapter
 
@@ -35,21 +34,15 @@ def engine() -> ScriptedEngine:
 
 
 @pytest.fixture(scope="module")
-async def database(postgres: str) -> object:
-    async with new_database(postgres) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
 def service_url(
     engine: ScriptedEngine,
-    database: str,
+    shared_database: str,
     model_dir: Path,
     adapters: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     settings = settings_for(
-        database,
+        shared_database,
         tmp_path_factory.mktemp("adapter-service"),
         engine="scripted",
         model=str(model_dir),

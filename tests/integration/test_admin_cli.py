@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -92,17 +92,17 @@ def engine() -> ScriptedEngine:
 
 
 @pytest.fixture(scope="module")
-async def database(postgres: str) -> AsyncIterator[str]:
-    async with new_database(postgres) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
 def service_url(
-    engine: ScriptedEngine, database: str, model_dir: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
+    engine: ScriptedEngine,
+    shared_database: str,
+    model_dir: Path,
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("service")
-    settings = settings_for(database, directory, engine="scripted", model=str(model_dir), adapters_source=str(folder))
+    settings = settings_for(
+        shared_database, directory, engine="scripted", model=str(model_dir), adapters_source=str(folder)
+    )
     with running(settings, [engine]) as url:
         ok(httpx.put(f"{url}/tools", json={"format": "rapidapi", "documents": TOOLS}, timeout=60))
         yield url
@@ -383,16 +383,12 @@ async def test_without_demo_mode_an_admin_key_is_needed(
             assert admin not in petool("--help").out
 
 
-ALONE = "import sys; from app.admin_cli import adapters; sys.argv[0] = 'petool adapters'; adapters()"
-"""Without what else `petool` does, and imports."""
-
-
 def on_a_terminal(url: str, *arguments: str, stop: Callable[[str], bool] = lambda _: False) -> tuple[int, str]:
     """Exit status and all that was drawn; Ctrl-C as soon as `stop` says so of what is there."""
     ours, its = pty.openpty()
     environment = {**os.environ, "PETOOL_URL": url, "TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
     process = subprocess.Popen(
-        [sys.executable, "-c", ALONE, *arguments], stdin=its, stdout=its, stderr=its, env=environment
+        [sys.executable, "-m", "app", "adapters", *arguments], stdin=its, stdout=its, stderr=its, env=environment
     )
     os.close(its)
     text, stopped = "", False

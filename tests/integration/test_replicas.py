@@ -1,7 +1,7 @@
 """Two services on one database: what one is told, the other knows."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,19 +10,13 @@ import pytest
 
 from tests.catalogue import QUIET_WEATHER, TOOLS, document
 from tests.conftest import running, settings_for
-from tests.servers import RedisServer, new_database
+from tests.servers import RedisServer
 from tests.steps import add_history, call, feedback, history, interaction, ok, problem
 
 ASK = "How many glowworms has Rome?"
 GLOWWORMS = document("Zoo", "Glow", "Count", "Tells how many glowworms a city has.", ("city", "STRING"))
 GLOW = "Zoo.Glow.Count"
 LONGER_THAN_ANY_TEST = 3600.0
-
-
-@pytest.fixture
-async def database(postgres: str) -> AsyncIterator[str]:
-    async with new_database(postgres) as url:
-        yield url
 
 
 class Replicas:

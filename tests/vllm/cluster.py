@@ -2,10 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +11,8 @@ import asyncpg
 import httpx
 
 from tests.adapters import registered, status
-from tests.servers import Postgres, RedisServer, free_port
+from tests.servers import Postgres, RedisServer
+from tests.service_process import ServiceProcess
 from tests.steps import ok
 from tests.vllm.label_adapters import label_adapter
 from tests.vllm.server import VllmServer
@@ -23,60 +20,6 @@ from tests.vllm.server import VllmServer
 LABELS = {"alpha": 1, "beta": 4, "gamma": 7}
 """The label's place that each adapter chooses, whatever it is asked."""
 RANK = 8
-_ROOT = Path(__file__).parents[2]
-_START_SECONDS = 120.0
-
-
-class Api:
-    """`petool serve` on a port that stays the same from one start to the next."""
-
-    def __init__(self, directory: Path, **environment: str) -> None:
-        directory.mkdir(parents=True)
-        self._log = directory / "log"
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self.process: subprocess.Popen[bytes] | None = None
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PETOOL_")} | {
-            "PETOOL_DATA_DIR": str(directory),
-            "PETOOL_DEMO_MODE": "1",
-            "PETOOL_PORT": str(port),
-            "PYTHONPATH": str(_ROOT),
-            **environment,
-        }
-
-    def spawn(self) -> None:
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve"],
-                cwd=self._log.parent,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
-
-    async def ready(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
-            while time.monotonic() < deadline and self.process is not None and self.process.poll() is None:
-                with contextlib.suppress(httpx.TransportError):
-                    if (await client.get("/readyz")).status_code == 200:
-                        return
-                await asyncio.sleep(0.1)
-        raise RuntimeError(self._log.read_text()[-3000:])
-
-    def kill(self) -> None:
-        """kill -9"""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(40)
-        self.kill()
 
 
 class Cluster:
@@ -90,7 +33,7 @@ class Cluster:
         for name in ("left", "right"):
             (directory / name).mkdir(parents=True)
             self.servers.append(VllmServer(python, model, directory / name, rank=RANK))
-        self.apis: list[Api] = []
+        self.apis: list[ServiceProcess] = []
         self.versions: dict[str, str] = {}
         """Of the adapters, by name."""
         self._database = ""
@@ -113,7 +56,7 @@ class Cluster:
         self._database = await asyncio.to_thread(self.postgres.start)
         await self.redis.start()
         for name in ("one", "two"):
-            api = Api(
+            api = ServiceProcess(
                 self._directory / name,
                 PETOOL_DATABASE_URL=self._database.replace("+asyncpg", ""),
                 PETOOL_REDIS_URL=self.redis.url,
@@ -142,7 +85,7 @@ class Cluster:
 
     async def stop(self) -> None:
         for api in self.apis:
-            await asyncio.to_thread(api.stop)
+            await api.stop()
         await asyncio.gather(*(asyncio.to_thread(server.close) for server in self.servers))
         self.redis.close()
         await asyncio.to_thread(self.postgres.stop)
