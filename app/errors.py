@@ -158,6 +158,10 @@ class EngineDown(EngineError):
     pass
 
 
+class EngineFailed(EngineDown):
+    """It answered that it cannot answer this: the request's fault or its own, nobody knows."""
+
+
 class EngineOverloaded(EngineError):
     reason = "engine_overloaded"
 

@@ -1,7 +1,6 @@
 """Jobs that run for as long as the service does."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -26,7 +25,9 @@ async def supervised(name: str, job: Callable[[], Awaitable[object]]) -> None:
 
 async def every(seconds: float, job: Callable[[], Awaitable[object]]) -> None:
     while True:
-        # While the database is away there is nothing to tidy.
-        with contextlib.suppress(Unavailable):
+        try:
             await job()
+        except Unavailable as error:
+            # Next time, when the database is back.
+            log.warning("background_job_skipped", reason=error.detail)
         await asyncio.sleep(seconds)

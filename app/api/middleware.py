@@ -17,6 +17,8 @@ from app.errors import BodyTooLarge
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ADAPTERS = "/admin/adapters"
+UPLOADS = ("application/x-tar", "application/gzip", "application/x-gzip", "application/octet-stream")
+"""Media types of a tar: only what is not read into memory may be as large as an adapter."""
 _IMPORTS = re.compile(r"/tools|/users/[^/]+/history")
 
 
@@ -50,7 +52,7 @@ class RequestContext:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        limit = self._limit(scope["path"])
+        limit = self._limit(scope["path"], headers)
         try:
             if _declared_length(headers) > limit:
                 await of_error(_too_large(limit))(scope, receive, send_with_id)
@@ -59,8 +61,8 @@ class RequestContext:
         finally:
             self._finish(scope, status, time.perf_counter() - started)
 
-    def _limit(self, path: str) -> int:
-        if path == _ADAPTERS:
+    def _limit(self, path: str, headers: Headers) -> int:
+        if path == _ADAPTERS and media_type(headers) in UPLOADS:
             return self._max_adapter
         return self._max_import_body if _IMPORTS.fullmatch(path) else self._max_body
 
@@ -80,6 +82,10 @@ async def disconnected(request: Request) -> None:
     """Returns when the client has closed the connection; to be asked once the body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _declared_length(headers: Headers) -> int:

@@ -124,6 +124,7 @@ class DecisionRow(Base):
     __table_args__ = (
         Index("ix_decisions_user", "user_id", "created_at"),
         Index("ix_decisions_created_at", "created_at"),
+        Index("ix_decisions_asked_adapter", "asked_adapter", "created_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -1,6 +1,7 @@
 """`adapter_config.json` of a LoRA adapter: read with care, as anyone may have written it."""
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,8 @@ _UNSUPPORTED = (
 """Settings of peft that other engines do not serve either: an adapter is to give the same answers everywhere."""
 _HARMLESS_STARTS = ("gaussian", "eva", "orthogonal")
 """Ways to draw the first weights that leave the base model's own as they are. Loading would repeat the others."""
+_QUICK = re.compile(r"(?:(?:\\[wd]|\.|\[[^\]]*\])[*+]|[\w.\\^$|()\[\]-])*", re.ASCII)
+_LOOPS, _LONGEST = 3, 500
 _Rank = Annotated[int, Field(ge=1)]
 _Alpha = Annotated[float, Field(gt=0)]
 
@@ -54,6 +57,7 @@ def read_config(directory: Path) -> LoraConfig:
             )
         settings = _Settings.model_validate(values)
         _check_start(settings.init_lora_weights)
+        _check_patterns(settings)
         with warnings.catch_warnings():
             # peft tells of settings that it does not know.
             warnings.simplefilter("ignore")
@@ -74,6 +78,20 @@ def read_config(directory: Path) -> LoraConfig:
     config.init_lora_weights = True
     config.inference_mode = True
     return config
+
+
+def _check_patterns(settings: _Settings) -> None:
+    """InvalidAdapter for regular expressions that may not end in time: engines match them, and nothing else runs."""
+    asked = (settings.target_modules, settings.exclude_modules, settings.layers_pattern)
+    patterns = [each for each in asked if isinstance(each, str)]
+    patterns += settings.layers_pattern if isinstance(settings.layers_pattern, list) else []
+    patterns += [*(settings.rank_pattern or {}), *(settings.alpha_pattern or {})]
+    for pattern in patterns:
+        if len(pattern) > _LONGEST or _QUICK.fullmatch(pattern) is None or sum(map(pattern.count, "*+")) > _LOOPS:
+            raise InvalidAdapter(
+                f"{CONFIG}: the pattern {pattern[:100]!r} is not taken: of regular expressions only names, ., |, (…), "
+                f"[…], ^, $ and up to {_LOOPS} times .* or \\w+ are; list the modules' names instead"
+            )
 
 
 def _check_start(value: bool | str | None) -> None:

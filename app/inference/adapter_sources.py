@@ -80,7 +80,7 @@ def copy_tar(file: BinaryIO, target: Path, max_bytes: int) -> None:
         # gzip's checksum is at the end.
         while stream.read(_CHUNK):
             pass
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
         raise InvalidAdapter(
             f"the upload is not a whole tar, plain or gzipped ({str(error)[:200]}): make it by "
             "`tar -czf adapter.tar.gz -C the-adapters-directory .`"

@@ -19,7 +19,6 @@ from app.inference.adapter_sources import CARD, copy_directory, copy_tar
 
 _ASIDE = ".staging-"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_TRIES = 5
 _DAMAGE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -69,25 +68,27 @@ class AdapterStore:
             with TemporaryFile(dir=self._directory) as file:
                 yield cast(BinaryIO, file)
 
-    def commit(self, staged: Staged) -> Path:
-        """Its place in the store, all of it on the disk; `staged` is used up. The same may be committed many times."""
+    def prepare(self, staged: Staged) -> None:
+        """What takes long of `commit`, for that to be quick: all on the disk for good, what is there looked at."""
         target = self.path(staged.digest)
         with _disk():
             _harden(staged.path)
-            for _ in range(_TRIES):
-                try:
-                    staged.path.rename(target)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                        raise
-                else:
-                    _sync(self._directory)
-                    return target
-                if _is_intact(target, staged.digest):
-                    self.discard(staged)
-                    return target
+            if target.exists() and not _is_intact(target, staged.digest):
                 self._move_away(target)
-        raise Unavailable(f"The adapter store cannot be written: {target.name} is changed there all the time.")
+
+    def commit(self, staged: Staged) -> Path:
+        """Its place in the store; `staged`, which is prepared, is used up. The same may be committed many times."""
+        target = self.path(staged.digest)
+        with _disk():
+            try:
+                staged.path.rename(target)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                self.discard(staged)
+            else:
+                _sync(self._directory)
+        return target
 
     def discard(self, staged: Staged) -> None:
         _delete(staged.path)

@@ -56,7 +56,7 @@ class Manifest:
     """None for models."""
     prompt_format: str
     """Name in `app.prompting.formats`."""
-    prompt_tokens: Annotated[int, Field(ge=1)]
+    prompt_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
     """The budget of the prompts it was trained on."""
     data: TrainingData
     config: Mapping[str, Json] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from app.errors import AdapterMissing, EngineDown, EngineError, EngineOverloaded, EngineTimeout
+from app.errors import AdapterMissing, EngineDown, EngineError, EngineFailed, EngineOverloaded, EngineTimeout
 from app.inference.engine import AdapterEngine, Generation, GenerationRequest
 
 _SLACK = 4
@@ -65,10 +65,11 @@ class EnginePool:
             except AdapterMissing as error:
                 member.lose(request.adapter)
                 failure = error
+            except (EngineFailed, EngineOverloaded) as error:
+                # Of one request: what the engine has for all others stays in use.
+                failure = error
             except EngineDown as error:
                 member.lose()
-                failure = error
-            except EngineOverloaded as error:
                 failure = error
         raise failure
 

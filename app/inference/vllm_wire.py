@@ -9,7 +9,7 @@ import httpx
 import orjson
 
 from app.domain import Json
-from app.errors import EngineDown, EngineError, EngineOverloaded, EngineRefused
+from app.errors import EngineDown, EngineError, EngineFailed, EngineOverloaded, EngineRefused
 from app.inference.engine import Generation, GenerationRequest
 from app.inference.gate import RETRY_SECONDS
 
@@ -72,7 +72,7 @@ def generation(content: bytes, labels: Sequence[int]) -> Generation:
             )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise EngineDown(f"The model's server gave an unreadable answer: {_shown(content)}", retry_after=1) from error
-    raise EngineDown(f"The model's server broke the answer off ({reason}).", retry_after=1)
+    raise EngineFailed(f"The model's server broke the answer off ({reason}).", retry_after=1)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def error_of(status: int, retry_after: str | None, content: bytes) -> EngineErro
         )
     if 400 <= status < 500 and status not in GATEWAY_STATUSES:
         return EngineRefused(f"The model's server refused the request ({status} {kind}): {message}")
-    return EngineDown(f"The model's server failed ({status} {kind}): {message}", retry_after=_seconds(retry_after))
+    error = EngineDown if status in GATEWAY_STATUSES else EngineFailed
+    return error(f"The model's server failed ({status} {kind}): {message}", retry_after=_seconds(retry_after))
 
 
 def is_overload(status: int, retry_after: str | None, content: bytes) -> bool:

@@ -69,6 +69,8 @@ class Outcome:
     asked_adapter: str | None = None
     raw_output: str | None = None
     problems: tuple[AnswerProblem, ...] = ()
+    refused: EngineError | InvalidAnswer | None = None
+    """Why there is no answer for a user who wants no degraded one: recorded all the same, as what the adapter did."""
 
 
 class Decider:
@@ -97,11 +99,7 @@ class Decider:
             )
 
     async def decide(self, question: Question, ranked: Ranked, watch: Stopwatch) -> Outcome:
-        """Laps `hints`, `prompt`, `generate`, `read` and `parameters`.
-
-        Raises `PromptTooLong` for the instruction, `CallerGone`; where it may not be degraded also `EngineError`,
-        `InvalidAnswer`.
-        """
+        """Laps `hints`, `prompt`, `generate`, `read` and `parameters`. Raises `PromptTooLong`, `CallerGone`."""
         if self._models is None:
             return await _ladder(question, ranked, watch, self._reason)
         with self._models.lease(question.user) as lease:
@@ -132,17 +130,15 @@ class Decider:
             if isinstance(error, AdapterMissing) and missing is None:
                 raise
             log.warning("engine_failed", reason=error.reason, detail=error.detail[:_LOGGED])
-            if not question.allow_degraded:
-                raise
-            return await _ladder(question, ranked, watch, error.reason, engine)
+            outcome = await _ladder(question, ranked, watch, error.reason, engine)
+            return replace(outcome, refused=None if question.allow_degraded else error)
         except PromptTooLong as error:
             if error.extra.get("part") != "candidates" or not question.allow_degraded:
                 raise
             return await _ladder(question, ranked, watch, CANDIDATES_TOO_LONG, engine)
         if isinstance(answer.answer, InvalidAnswer):
-            if not question.allow_degraded:
-                raise answer.answer
-            return await _ladder(question, ranked, watch, answer.answer.reason, engine, answer)
+            outcome = await _ladder(question, ranked, watch, answer.answer.reason, engine, answer)
+            return replace(outcome, refused=None if question.allow_degraded else answer.answer)
         return await self._of_model(engine, question, answer.answer, answer, watch)
 
     async def _request(self, model: ModelCaller, question: Question, ranked: Ranked, watch: Stopwatch) -> ModelRequest:
@@ -169,8 +165,9 @@ class Decider:
                 parameters = filled(self._parameters, question.instruction, answer.tool, parameters, extraction)
                 problems = problems if missing else ()
             watch.lap("parameters")
+        refused = None
         if problems and not question.allow_degraded:
-            raise InvalidAnswer(problems[0].reason, kind=problems[0].kind, text=answer.text)
+            refused = InvalidAnswer(problems[0].reason, kind=problems[0].kind, text=answer.text)
         return Outcome(
             answer.tool,
             parameters,
@@ -183,6 +180,7 @@ class Decider:
             adapter=given.model,
             raw_output=answer.text,
             problems=tuple(AnswerProblem(item.kind, item.name, item.reason) for item in problems),
+            refused=refused,
         )
 
 

@@ -120,6 +120,8 @@ class ToolCallService:
         if not request.dry_run:
             await self._record(user, decision, inline)
             watch.lap("record")
+        if outcome.refused is not None:
+            raise outcome.refused
         # What is stored lacks the time it took to store it.
         return replace(decision, timings=watch.total())
 

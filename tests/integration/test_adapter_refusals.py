@@ -181,6 +181,12 @@ def test_an_upload_that_is_too_large_is_refused(client: httpx.Client) -> None:
     problem(upload(client, "large", bytes(5 * 2**20)), 413, "body-too-large")
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "application/json", ""])
+def test_what_is_not_declared_as_a_tar_is_not_read_as_a_whole(client: httpx.Client, kind: str) -> None:
+    answer = client.post("/admin/adapters?name=x", content=bytes(2 * 2**20), headers={"Content-Type": kind})
+    problem(answer, 413, "body-too-large")
+
+
 @pytest.mark.parametrize("name", ["Upper", "a/b", "a@b", "", "rollback", "canary", "configured", "-x", "a" * 64])
 def test_names_that_would_be_no_names_are_refused(client: httpx.Client, adapter_dir: Path, name: str) -> None:
     problem(upload(client, name, adapter_dir), 422, "invalid-request")

@@ -14,7 +14,7 @@ from app.inference.scripted import ScriptedEngine
 from tests.adapters import activate, activated, ended, engine_choosing, registered, state_of, status, upload
 from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.steps import call, feedback, ok, problem
+from tests.steps import ASK, call, feedback, ok, problem
 from tests.tiny_model import tiny_adapter
 
 PLACES = {"alpha": 1, "beta": 2, "gamma": 0}
@@ -29,7 +29,7 @@ def adapters(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(scope="module")
 def engine() -> ScriptedEngine:
-    engine: ScriptedEngine = engine_choosing(PLACES | {"twice": 1, "damaged": 1})
+    engine: ScriptedEngine = engine_choosing(PLACES | {"twice": 1, "damaged": 1, "again": 1})
     return engine
 
 
@@ -302,8 +302,9 @@ def test_a_canary_serves_its_users_and_is_compared_promoted_and_aborted(
     assert state_of(plain, alpha) == "retired"
 
 
+@pytest.mark.parametrize("allow_degraded", [True, False])
 def test_a_canary_that_fails_too_often_is_aborted_by_itself(
-    plain: httpx.Client, engine: ScriptedEngine, adapters: dict[str, Path], user: str
+    plain: httpx.Client, engine: ScriptedEngine, adapters: dict[str, Path], user: str, allow_degraded: bool
 ) -> None:
     alpha, beta = (registered(plain, name, adapters[name]) for name in ("alpha", "beta"))
     activated(plain, alpha)
@@ -312,7 +313,11 @@ def test_a_canary_that_fails_too_often_is_aborted_by_itself(
     engine.answer = lambda request: "nonsense" if request.adapter == beta else answer(request)
     try:
         for _ in range(5):
-            assert call(plain, user)["degraded_reason"]["reason"] == "invalid_answer"
+            asked = {"instruction": ASK, "allow_degraded": allow_degraded}
+            answered = plain.post(f"/users/{user}/tool-call", json=asked)
+            # What nobody was given an answer to counts as well.
+            assert answered.status_code == (200 if allow_degraded else 502)
+            assert "invalid_answer" in answered.text or "invalid-answer" in answered.text
         deadline = time.monotonic() + 30
         while call(plain, user)["model"] != alpha:
             assert time.monotonic() < deadline
@@ -323,6 +328,37 @@ def test_a_canary_that_fails_too_often_is_aborted_by_itself(
     assert (aborted["kind"], aborted["actor"]) == ("abort", "petool (automatic)")
     begun = [event for event in ok(plain.get("/admin/audit"))["items"] if event["operation"] == aborted["id"]][-1]
     assert "calls failed" in begun["detail"]
+
+
+def test_a_canary_that_no_engine_serves_is_not_promoted(
+    plain: httpx.Client, engine: ScriptedEngine, adapters: dict[str, Path], user: str
+) -> None:
+    alpha, beta = (registered(plain, name, adapters[name]) for name in ("alpha", "beta"))
+    activated(plain, alpha)
+    activated(plain, beta, canary={"users": [user]})
+    # As after a restart, with a disk that fails.
+    engine.unloadable = "the disk is gone"
+    engine.adapters.discard(beta)
+    deadline = time.monotonic() + 30
+    while status(plain)["agree"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    operation = ok(plain.post("/admin/adapters/canary/promote", params={"wait": True}))
+    assert (operation["state"], operation["flipped"]) == ("failed", False)
+    assert "the disk is gone" in operation["error"]
+    assert call(plain, f"{user}-other")["model"] == alpha
+
+
+def test_a_version_that_was_deleted_may_come_back_with_another_prompt(
+    plain: httpx.Client, adapters: dict[str, Path], user: str
+) -> None:
+    for tokens in (3000, 2000):
+        assert upload(plain, "again", adapters["beta"], prompt_tokens=tokens).status_code == 201
+        version = activated(plain, "again")["version"]
+        assert call(plain, user)["usage"]["prompt"]["budget"] == tokens
+        activated(plain, "configured")
+        assert problem(upload(plain, "again", adapters["beta"], prompt_tokens=1000), 409, "conflict")
+        assert ok(plain.delete(f"/admin/adapters/{version}"))
 
 
 def test_an_engine_that_lost_its_adapter_gets_it_back_and_no_request_is_answered_by_another(

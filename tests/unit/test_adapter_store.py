@@ -269,6 +269,13 @@ def test_a_sparse_file_is_refused(store: AdapterStore) -> None:
     refused(store, lambda: store.stage_tar(tarred((info, content))), "no plain file")
 
 
+def test_headers_upon_headers_are_no_tar(store: AdapterStore) -> None:
+    header = tarfile.TarInfo("header")
+    header.type, header.size = tarfile.XHDTYPE, 512
+    one = header.tobuf(tarfile.PAX_FORMAT) + b"11 comment=\n".ljust(512, b"\0")
+    refused(store, lambda: store.stage_tar(io.BytesIO(one * 2000)), "not a whole tar")
+
+
 def test_headers_do_not_fill_the_memory(store: AdapterStore) -> None:
     info, content = member(WEIGHTS, b"x", pax_headers={"comment": "x" * (8 << 20)})
     refused(store, lambda: store.stage_tar(tarred((info, content), mode="w:gz")), "over 100,000 bytes")
@@ -302,9 +309,14 @@ def test_a_broken_header_in_the_middle_is_not_the_end(store: AdapterStore) -> No
 # What is kept.
 
 
+def committed(store: AdapterStore, staged: Staged) -> Path:
+    store.prepare(staged)
+    return store.commit(staged)
+
+
 def test_what_is_committed_is_whole_read_only_and_verified(store: AdapterStore) -> None:
     staged = store.stage_directory("good")
-    place = store.commit(staged)
+    place = committed(store, staged)
     assert place == store.path(staged.digest)
     assert left_behind(store) == [staged.digest]
     assert {path.stat().st_mode & 0o777 for path in place.iterdir()} == {0o444}
@@ -313,9 +325,9 @@ def test_what_is_committed_is_whole_read_only_and_verified(store: AdapterStore) 
 
 
 def test_the_same_may_be_committed_again(store: AdapterStore) -> None:
-    first = store.commit(store.stage_directory("good"))
+    first = committed(store, store.stage_directory("good"))
     inode = first.stat().st_ino
-    assert store.commit(store.stage_tar(tarred(*GOOD))) == first
+    assert committed(store, store.stage_tar(tarred(*GOOD))) == first
     assert first.stat().st_ino == inode
     assert left_behind(store) == [first.name]
 
@@ -327,7 +339,7 @@ def test_many_may_commit_the_same_at_once(store: AdapterStore) -> None:
 
     def commit(one: Staged) -> None:
         start.wait()
-        places.append(store.commit(one))
+        places.append(committed(store, one))
 
     threads = [threading.Thread(target=commit, args=(one,)) for one in staged]
     for thread in threads:
@@ -362,11 +374,11 @@ def replace(place: Path) -> None:
 
 @pytest.mark.parametrize("damage", [overwrite, add, lose, replace])
 def test_damage_is_found_and_mended_by_the_next_commit(store: AdapterStore, damage: Callable[[Path], None]) -> None:
-    place = store.commit(store.stage_directory("good"))
+    place = committed(store, store.stage_directory("good"))
     damage(place)
     with pytest.raises(InvalidAdapter, match="register it again"):
         store.verify(place.name)
-    assert store.commit(store.stage_directory("good")) == place
+    assert committed(store, store.stage_directory("good")) == place
     store.verify(place.name)
     assert left_behind(store) == [place.name]
 
@@ -383,7 +395,7 @@ def test_only_a_digest_is_a_place_in_the_store(store: AdapterStore, digest: str)
 
 
 def test_removing_leaves_nothing_and_may_be_done_again(store: AdapterStore) -> None:
-    place = store.commit(store.stage_directory("good"))
+    place = committed(store, store.stage_directory("good"))
     store.remove(place.name)
     store.remove(place.name)
     assert left_behind(store) == []
@@ -398,7 +410,7 @@ def test_discarding_leaves_nothing(store: AdapterStore) -> None:
 
 def test_only_what_was_left_behind_long_ago_is_swept(store: AdapterStore) -> None:
     store.sweep(0)
-    place = store.commit(store.stage_directory("good"))
+    place = committed(store, store.stage_directory("good"))
     old, slow, new = (store.stage_directory("good").path for _ in range(3))
     long_ago = time.time() - 1000
     for path in (place, old, *old.iterdir(), slow):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.errors import AdapterMissing, EngineDown, EngineOverloaded, EngineRefused
+from app.errors import AdapterMissing, EngineDown, EngineFailed, EngineOverloaded, EngineRefused
 from app.inference.engine import GenerationRequest
 from app.inference.pool import EnginePool
 from app.inference.scripted import ScriptedEngine
@@ -63,6 +63,21 @@ async def test_an_engine_that_cannot_answer_is_passed_over(failure: EngineDown |
         engine.failure = failure
     with pytest.raises(type(failure)):
         await pool.generate(REQUEST)
+
+
+async def test_a_request_that_breaks_engines_takes_nothing_from_the_others() -> None:
+    members = engines("a", "b", adapters=(VERSION,))
+    pool = EnginePool(members)
+    for member, engine in zip(pool.members, members, strict=True):
+        member.adapters = frozenset({VERSION})
+        engine.failure = EngineFailed("500: its grammar cannot be compiled")
+    request = replace(REQUEST, adapter=VERSION)
+    with pytest.raises(EngineFailed):
+        await pool.generate(request)
+    assert asked(members) == [1, 1]
+    for engine in members:
+        engine.failure = None
+    assert (await pool.generate(request)).model == VERSION
 
 
 async def test_a_request_that_an_engine_refuses_is_offered_to_no_other() -> None:

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ValidationError
 
 from app.api.auth import Admin, Principal
+from app.api.middleware import UPLOADS, media_type
 from app.api.problems import explain, responses
 from app.api.requests import StrictRequest, StrictRoute
 from app.api.schemas.adapters import (
@@ -27,13 +28,12 @@ AdapterName = Annotated[
 ]
 Wait = Annotated[bool, Query(description="Answer when the operation has ended, not when it has begun.")]
 AdminDep = Annotated[Principal, Admin]
-_UPLOADS = ("application/x-tar", "application/gzip", "application/x-gzip", "application/octet-stream")
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": RegisterRequest.model_json_schema()},
-            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in _UPLOADS[:2]},
+            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in UPLOADS[:2]},
         },
     }
 }
@@ -59,8 +59,7 @@ async def register_adapter(
 
     Checked against the base model, then stored for good under the hash of its files. 200 where it is there already.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in _UPLOADS:
+    if media_type(request.headers) in UPLOADS:
         if name is None:
             raise InvalidRequest("An upload needs a name: POST /admin/adapters?name=…")
         adapter, is_new = await _uploaded(request, adapters, principal.id, name, prompt_format, prompt_tokens)

@@ -102,6 +102,26 @@ class DecisionRepository:
             created_at=row.created_at,
         )
 
+    async def failures(self, version: str, since: datetime, excused: Sequence[str], *, latest: int) -> tuple[int, int]:
+        """Of the latest calls of users who were given to the version: how many failed, and how many there were.
+
+        Those with `excused` reasons do not count.
+        """
+        reasons = (
+            select(DecisionRow.degraded_reason.label("reason"))
+            .where(
+                DecisionRow.asked_adapter == version,
+                DecisionRow.created_at >= since,
+                DecisionRow.degraded_reason.is_(None) | DecisionRow.degraded_reason.not_in(excused),
+            )
+            .order_by(DecisionRow.created_at.desc())
+            .limit(latest)
+            .subquery()
+        )
+        counts = select(func.count(reasons.c.reason), func.count()).select_from(reasons)
+        failed, calls = (await self._connection.execute(counts)).one()
+        return int(failed), int(calls)
+
     async def served(self, version: str | None, since: datetime, excused: Sequence[str]) -> Served:
         """How users who were given to the version fared. `excused`: degraded reasons that are no fault of it."""
         of_version = DecisionRow.asked_adapter.is_not_distinct_from(version), DecisionRow.created_at >= since

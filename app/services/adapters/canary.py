@@ -14,6 +14,8 @@ log = structlog.get_logger("petool")
 _NOT_ITS_FAULT = ("engine_unavailable", "engine_overloaded", "no_engine", "model_not_loaded", "candidates_too_long")
 """Degraded reasons that tell nothing of the adapter."""
 _ACTOR = "petool (automatic)"
+_LATEST = 1000
+"""Calls that the rate is of: a fault that begins late is not made small by what went well before."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Comparison:
 
 
 class CanaryService:
-    """max_error_rate: of the canary's calls, above which it is aborted once it has had `min_calls`."""
+    """max_error_rate: of the canary's latest calls, above which it is aborted once it has had `min_calls`."""
 
     def __init__(
         self,
@@ -58,11 +60,13 @@ class CanaryService:
             now = await work.adapters.assignment()
             if now.canary is None or now.operation is not None:
                 return
-            fared = await work.decisions.served(now.canary.version, now.canary.since, _NOT_ITS_FAULT)
-        rate = fared.error_rate
-        if rate is None or fared.calls < self._min_calls or rate <= self._max_error_rate:
+            latest = max(_LATEST, self._min_calls)
+            errors, calls = await work.decisions.failures(
+                now.canary.version, now.canary.since, _NOT_ITS_FAULT, latest=latest
+            )
+        if calls < max(self._min_calls, 1) or errors / calls <= self._max_error_rate:
             return
-        reason = f"{fared.errors} of {fared.calls} calls failed, more than {self._max_error_rate:.1%}"
+        reason = f"{errors} of its latest {calls} calls failed, more than {self._max_error_rate:.1%}"
         log.error("canary_aborted", adapter=now.canary.version, reason=reason)
         with contextlib.suppress(Conflict):
             await self._operations.abort(_ACTOR, reason)

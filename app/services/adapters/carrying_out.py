@@ -93,21 +93,35 @@ class Carrier:
         except (Failed, PEToolError) as error:
             if isinstance(error, Unavailable) and not isinstance(error, EngineError):
                 raise
-            reason = error.detail if isinstance(error, PEToolError) else str(error)
-            await self._step(work, "failed", reason)
-            await self._release(work, reason)
+            await self._undo(work, error.detail if isinstance(error, PEToolError) else str(error))
+            return
+        except Exception as error:
+            if isinstance(error, Lost) or await self._steadily(lambda: self._has_flipped(operation)):
+                raise
+            log.exception("operation_failed", operation=str(operation.id))
+            await self._undo(work, f"An unexpected {type(error).__name__}; the log has more.")
             return
         await self._drain(work)
         await self._release(work, None)
 
+    async def _undo(self, work: _Work, reason: str) -> None:
+        """Before the flip: what was served is served on."""
+        await self._step(work, "failed", reason)
+        await self._release(work, reason)
+
     async def _ready(self, work: _Work) -> None:
         """Verify, load, probe, evaluate. Raises `Failed` or PEToolError."""
         operation = work.operation
-        if operation.version is None or operation.kind in (OperationKind.PROMOTE, OperationKind.ABORT):
+        if operation.version is None or operation.kind is OperationKind.ABORT:
             return
         adapter = await self._steadily(lambda: self._adapter(operation.version or ""))
         await self._step(work, "verify")
-        await asyncio.to_thread(self._verify, adapter)
+        try:
+            async with asyncio.timeout(self._prepare_seconds):
+                await asyncio.to_thread(self._verify, adapter)
+        except (Unavailable, TimeoutError) as error:
+            # The disk's fault, which no other try of the same operation is to wait for.
+            raise Failed(f"Its files cannot be read: {error or 'the disk does not answer'}") from error
         await self._step(work, "load")
         generation = await self._steadily(lambda: self._prepare(operation, adapter))
         await self._step(work, "probe", await self._prepared(adapter.version, generation))
@@ -182,6 +196,11 @@ class Carrier:
                 operation.actor, f"{operation.kind.value} flipped", operation.version, operation=operation.id
             )
         await self._tell()
+
+    async def _has_flipped(self, operation: Operation) -> bool:
+        async with self._database.statement() as work:
+            known = await work.operations.find(operation.id)
+        return known is not None and known.flipped
 
     async def _drain(self, work: _Work) -> None:
         """Waits until every replica serves by the new assignment, and no request for the old version is left."""
@@ -301,19 +320,22 @@ class Carrier:
 
     async def _until(self, outcome: Callable[[list[Replica]], str | None]) -> str:
         """Looks at what the replicas that are alive tell, until there is an outcome."""
+        patience = asyncio.get_running_loop().time() + GONE.total_seconds()
         while True:
-            replicas = await self._steadily(self._replicas)
-            told = outcome([replica for replica in replicas if replica.alive])
-            if told is not None:
-                return told
+            living = [replica for replica in await self._steadily(self._replicas, again=True) if replica.alive]
+            # While this one has not told either, the database was away and nobody could.
+            if any(replica.id == self._replica for replica in living) or asyncio.get_running_loop().time() > patience:
+                told = outcome(living)
+                if told is not None:
+                    return told
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _replicas(self) -> list[Replica]:
         async with self._database.statement() as work:
             return await work.replicas.all(GONE)
 
-    async def _steadily(self, job: Callable[[], Awaitable[T]]) -> T:
-        """A database that is away for a while does not end an operation."""
+    async def _steadily(self, job: Callable[[], Awaitable[T]], *, again: bool = False) -> T:
+        """A database that is away for a while does not end an operation. `again`: after that the job is done twice."""
         deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         was_away = False
         while True:
@@ -328,6 +350,9 @@ class Carrier:
                 if was_away:
                     # The other replicas had no way to tell that they are alive, either.
                     await asyncio.sleep(2.0)
+                    was_away = False
+                    if again:
+                        continue
                 return result
 
 

@@ -67,6 +67,8 @@ class LiveAdapters:
             for member in pool.members
         ]
         self._looking = asyncio.Lock()
+        self._looks = 0
+        """How many have begun."""
         self._known: dict[str, Adapter] = {}
         self._by_version: dict[str | None, ModelCaller] = {None: callers.configured}
         self._in_use: Counter[str | None] = Counter()
@@ -96,12 +98,14 @@ class LiveAdapters:
 
     async def start(self) -> None:
         """Returns when requests can be answered as assigned, or after a while. Keepers have to run."""
-        await self._look()
+        async with self._looking:
+            await self._look()
         if self.assignment.wanted:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_START_SECONDS):
                     await asyncio.gather(*(keeper.in_step.wait() for keeper in self._keepers))
-            await self._look()
+            async with self._looking:
+                await self._look()
 
     async def follow(self) -> None:
         """Until cancelled."""
@@ -120,9 +124,12 @@ class LiveAdapters:
 
     async def look_again(self) -> None:
         """Take over what is assigned now, as far as it can be; quick, never raises for a database that is away."""
+        begun = self._looks
         try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await self._look()
+            async with asyncio.timeout(_LOOK_SECONDS), self._looking:
+                # However many requests ask for a look at once: one that began after they asked is theirs too.
+                if self._looks == begun:
+                    await self._look()
         except (PEToolError, TimeoutError) as error:
             # What is in memory goes on being served.
             log.warning("adapters_not_followed", reason=str(error) or type(error).__name__)
@@ -150,21 +157,23 @@ class LiveAdapters:
         )
 
     async def _look(self) -> None:
-        async with self._looking:
-            async with self._database.statement() as work:
-                assignment = await work.adapters.assignment()
-                for version in assignment.wanted - self._known.keys():
-                    adapter = await work.adapters.find(version)
-                    if adapter is not None:
-                        self._known[version] = adapter
-            wanted = {version: self._known[version] for version in assignment.wanted if version in self._known}
-            await self._make_callers(wanted)
-            for keeper in self._keepers:
-                keeper.want(wanted)
-            self.assignment = assignment
-            self._take_over(assignment)
-            async with self._database.statement() as work:
-                await work.replicas.tell(self.id, socket.gethostname(), os.getpid(), self.report())
+        self._looks += 1
+        async with self._database.statement() as work:
+            assignment = await work.adapters.assignment()
+            # A version that was deleted and registered anew may have another prompt.
+            self._known = {version: known for version, known in self._known.items() if version in assignment.wanted}
+            for version in assignment.wanted - self._known.keys():
+                adapter = await work.adapters.find(version)
+                if adapter is not None:
+                    self._known[version] = adapter
+        wanted = dict(self._known)
+        await self._make_callers(wanted)
+        for keeper in self._keepers:
+            keeper.want(wanted)
+        self.assignment = assignment
+        self._take_over(assignment)
+        async with self._database.statement() as work:
+            await work.replicas.tell(self.id, socket.gethostname(), os.getpid(), self.report())
 
     async def _make_callers(self, wanted: Mapping[str, Adapter]) -> None:
         for version, adapter in wanted.items():
@@ -174,7 +183,8 @@ class LiveAdapters:
                 except SetupError as error:
                     # The probe fails for the same reason, and tells.
                     log.error("adapter_not_served", adapter=version, reason=error.detail)  # noqa: TRY400
-        for idle in self._by_version.keys() - wanted.keys() - self._in_use.keys() - self.served.wanted - {None}:
+        served = {self.served.active, self.served.canary.version if self.served.canary is not None else None}
+        for idle in self._by_version.keys() - wanted.keys() - self._in_use.keys() - served - {None}:
             del self._by_version[idle]
 
     def _take_over(self, assignment: Assignment) -> None:

@@ -1,6 +1,7 @@
 """Registering adapters: checked against the base model, stored for good, listed, deleted."""
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from app.db.database import Database, UnitOfWork
 from app.domain import Json
 from app.errors import Conflict, InvalidAdapter, InvalidRequest, NotFound, SetupError
 from app.inference.adapter_store import AdapterStore, Staged
-from app.inference.manifests import Manifest, weights_digest
+from app.inference.manifests import MANIFEST, Manifest, weights_digest
+from app.json_values import UNSTORABLE, storable
 from app.prompting.formats import PromptFormat, format_named
 
 log = structlog.get_logger("petool")
@@ -128,6 +130,7 @@ class AdapterRegistry:
             # One at a time: it takes memory for all its tensors.
             async with self._checking:
                 adapter = await asyncio.to_thread(self._checked, name, staged, actor, prompt_format, prompt_tokens)
+                await asyncio.to_thread(self._store.prepare, staged)
             async with self._database.transaction() as work:
                 await work.adapters.assignment(lock=True)
                 # Before the row: a version that is listed has its files.
@@ -153,7 +156,10 @@ class AdapterRegistry:
         from app.inference.adapter_files import base_shapes, inspect_adapter
 
         if self._shapes is None:
-            self._shapes = base_shapes(self._base.model)
+            try:
+                self._shapes = base_shapes(self._base.model)
+            except SetupError as error:
+                raise Conflict(f"Adapters cannot be checked here: {error.detail}") from error
         facts = inspect_adapter(staged.path, Path(self._base.model).name, self._shapes, max_rank=self._base.max_rank)
         manifest = facts.manifest
         now = datetime.now(UTC)
@@ -162,7 +168,7 @@ class AdapterRegistry:
             name,
             staged.digest,
             AdapterState.REGISTERED,
-            facts.base_name,
+            None if facts.base_name is None else UNSTORABLE.sub("\ufffd", facts.base_name),
             self._is_verified(manifest),
             facts.rank,
             facts.target_modules,
@@ -213,4 +219,10 @@ async def registered(work: UnitOfWork, name: str) -> Adapter:
 
 
 def _scores(manifest: Manifest | None) -> Mapping[str, Json]:
-    return dict(manifest.scores) if manifest is not None else {}
+    if manifest is None:
+        return {}
+    try:
+        json.dumps(manifest.scores, allow_nan=False)
+    except ValueError as error:
+        raise InvalidAdapter(f"{MANIFEST}: a score is no number of JSON (NaN, infinity).") from error
+    return {storable(name): storable(score) for name, score in manifest.scores.items()}

@@ -1,0 +1,18 @@
+"""Calls found by the adapter that they were meant for: a canary's latest are looked at every other second."""
+
+from collections.abc import Sequence
+
+from alembic import op
+
+revision: str = "0004"
+down_revision: str | None = "0003"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    op.create_index("ix_decisions_asked_adapter", "decisions", ["asked_adapter", "created_at"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_decisions_asked_adapter", table_name="decisions")
