@@ -14,8 +14,8 @@ async def redis() -> AsyncIterator[RedisServer]:
 
 
 @pytest.fixture
-async def database(postgres: str) -> AsyncIterator[str]:
-    """Empty."""
+async def empty_database(postgres: str) -> AsyncIterator[str]:
+    """URL of a database of the test's own."""
     async with new_database(postgres) as url:
         yield url
 

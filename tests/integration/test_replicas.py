@@ -46,8 +46,8 @@ class Replicas:
 
 
 @pytest.fixture
-def replicas(database: str, tmp_path: Path) -> Iterator[Replicas]:
-    replicas = Replicas(database, tmp_path)
+def replicas(empty_database: str, tmp_path: Path) -> Iterator[Replicas]:
+    replicas = Replicas(empty_database, tmp_path)
     yield replicas
     replicas.stop()
 
