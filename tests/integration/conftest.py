@@ -14,14 +14,14 @@ async def redis() -> AsyncIterator[RedisServer]:
 
 
 @pytest.fixture
-async def empty_database(postgres: str) -> AsyncIterator[str]:
+async def database_url(postgres: str) -> AsyncIterator[str]:
     """URL of a database of the test's own."""
     async with new_database(postgres) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-async def shared_database(postgres: str) -> AsyncIterator[str]:
+async def shared_database_url(postgres: str) -> AsyncIterator[str]:
     """One for all tests of a file."""
     async with new_database(postgres) as url:
         yield url

@@ -65,11 +65,11 @@ def chosen(request: GenerationRequest) -> str:
 
 
 @pytest.fixture
-def client(empty_database: str, model_dir: Path, tmp_path: Path) -> Iterator[httpx.Client]:
+def client(database_url: str, model_dir: Path, tmp_path: Path) -> Iterator[httpx.Client]:
     file = tmp_path / "cases.json"
     file.write_text(json.dumps(CASES), "utf-8")
     settings = settings_for(
-        empty_database,
+        database_url,
         tmp_path / "data",
         engine="scripted",
         model=str(model_dir),

@@ -26,8 +26,8 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 @pytest.fixture(scope="module")
-async def keys(shared_database: str, service_url: str) -> dict[Scope, str]:
-    store = Database(async_url(shared_database))
+async def keys(shared_database_url: str, service_url: str) -> dict[Scope, str]:
+    store = Database(async_url(shared_database_url))
     try:
         return {scope: (await KeyService(store).create(scope.value, scope))[0] for scope in Scope}
     finally:
@@ -40,12 +40,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service_url(shared_database: str, model_dir: Path, adapter_dir: Path, data: Path) -> Iterator[str]:
+def service_url(shared_database_url: str, model_dir: Path, adapter_dir: Path, data: Path) -> Iterator[str]:
     source = data / "source"
     shutil.copytree(adapter_dir, source / "good")
     (source / "outward").symlink_to(data.parent)
     settings = settings_for(
-        shared_database,
+        shared_database_url,
         data / "service",
         demo_mode=False,
         engine="scripted",

@@ -83,8 +83,8 @@ class Replicas:
 
 
 @pytest.fixture
-def replicas(empty_database: str, tmp_path: Path, model_dir: Path) -> Iterator[Replicas]:
-    replicas = Replicas(empty_database, tmp_path, model_dir)
+def replicas(database_url: str, tmp_path: Path, model_dir: Path) -> Iterator[Replicas]:
+    replicas = Replicas(database_url, tmp_path, model_dir)
     yield replicas
     replicas.stack.close()
 
@@ -231,12 +231,12 @@ def test_a_users_calls_go_to_one_engine_and_all_users_to_both(replicas: Replicas
 
 @pytest.mark.parametrize("flipped", [False, True])
 async def test_an_operation_whose_replica_died_is_finished_by_another(
-    replicas: Replicas, adapters: dict[str, Path], empty_database: str, flipped: bool
+    replicas: Replicas, adapters: dict[str, Path], database_url: str, flipped: bool
 ) -> None:
     one, two = replicas.start()
     alpha, beta = (registered(one, name, adapters[name]) for name in PLACES)
     activated(one, "alpha")
-    operation = await left_behind(empty_database, alpha, beta, flipped=flipped)
+    operation = await left_behind(database_url, alpha, beta, flipped=flipped)
     found = ended(two, str(operation))
     assert found["state"] == "succeeded", found
     until_agreed(one)

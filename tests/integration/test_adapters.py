@@ -36,13 +36,13 @@ def engine() -> ScriptedEngine:
 @pytest.fixture(scope="module")
 def service_url(
     engine: ScriptedEngine,
-    shared_database: str,
+    shared_database_url: str,
     model_dir: Path,
     adapters: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     settings = settings_for(
-        shared_database,
+        shared_database_url,
         tmp_path_factory.mktemp("adapter-service"),
         engine="scripted",
         model=str(model_dir),

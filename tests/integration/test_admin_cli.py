@@ -94,14 +94,14 @@ def engine() -> ScriptedEngine:
 @pytest.fixture(scope="module")
 def service_url(
     engine: ScriptedEngine,
-    shared_database: str,
+    shared_database_url: str,
     model_dir: Path,
     folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("service")
     settings = settings_for(
-        shared_database, directory, engine="scripted", model=str(model_dir), adapters_source=str(folder)
+        shared_database_url, directory, engine="scripted", model=str(model_dir), adapters_source=str(folder)
     )
     with running(settings, [engine]) as url:
         ok(httpx.put(f"{url}/tools", json={"format": "rapidapi", "documents": TOOLS}, timeout=60))

@@ -46,8 +46,8 @@ class Replicas:
 
 
 @pytest.fixture
-def replicas(empty_database: str, tmp_path: Path) -> Iterator[Replicas]:
-    replicas = Replicas(empty_database, tmp_path)
+def replicas(database_url: str, tmp_path: Path) -> Iterator[Replicas]:
+    replicas = Replicas(database_url, tmp_path)
     yield replicas
     replicas.stop()
 
