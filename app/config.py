@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     engine: Literal["local", "vllm", "scripted", "none"] = "local"
     """`none`: the preference ranker answers alone. `scripted` is for tests: it fills in the first candidate."""
     model: str = ""
-    """Directory (or hub name) of the model in Hugging Face's layout; for `vllm` its tokenizer files are enough. Empty:
-    the shipped one (models/small), not for `vllm`."""
+    """Directory (or hub name) of the model in Hugging Face's layout; for `vllm` its tokenizer files are enough,
+    and for adapters its config.json. Empty: the shipped one (models/small), not for `vllm`."""
     adapter: str = ""
     """`vllm`: name of a loaded LoRA adapter; `local`: its directory. Empty: the shipped model's own; of another model
     the base."""
