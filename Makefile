@@ -66,7 +66,7 @@ bench-local: $(INSTALLED)  ## the engine in process: prefix reuse, batching
 bench-service: $(INSTALLED)  ## requests per second, latency, time by stage, with an engine that answers at once
 	$(BIN)/python -m tests.bench.service
 
-soak-adapters: $(INSTALLED) $(VLLM_INSTALLED)  ## 200 adapter swaps under load on two vLLM servers, then faults (an hour)
+soak-adapters: $(INSTALLED) $(VLLM_INSTALLED)  ## 200 adapter swaps under load on two vLLM servers, then faults (half an hour)
 	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m tests.vllm.soak
 
 bench-engine: $(INSTALLED) $(VLLM_INSTALLED)  ## vLLM through the service against the same calls sent to it directly

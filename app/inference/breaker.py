@@ -21,6 +21,8 @@ class Breaker:
         self.down = False
         self.known = False
         """Whether the engine was ever heard from, or missed."""
+        self.answers = 0
+        """How often the engine was heard from."""
         self.watched = False
         self.suspected = asyncio.Event()
         """Set when the engine should be probed soon."""
@@ -48,6 +50,7 @@ class Breaker:
 
     def answered(self) -> None:
         self.down, self.known = False, True
+        self.answers += 1
 
     def error(self, reason: str = "it was not a moment ago") -> EngineDown:
         seconds = max(1, math.ceil(self._probe_seconds))

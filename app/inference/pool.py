@@ -26,8 +26,8 @@ class Member:
         """Set when it was not to be reached, or lacked an adapter that it should have: what it has is to be looked at
         anew before it serves adapters."""
 
-    def lose(self, adapter: str | None = None) -> None:
-        self.adapters = self.adapters - {adapter} if adapter is not None else frozenset()
+    def lose(self, adapter: str | None) -> None:
+        self.adapters = self.adapters - {adapter}
         self.lost.set()
 
 
@@ -69,7 +69,9 @@ class EnginePool:
                 # Of one request: what the engine has for all others stays in use.
                 failure = error
             except EngineDown as error:
-                member.lose()
+                # What it has is not forgotten: it may have been a moment of the network. One that was started anew
+                # refuses what it lacks.
+                member.lost.set()
                 failure = error
         raise failure
 

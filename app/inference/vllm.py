@@ -130,9 +130,14 @@ class VllmEngine:
         self, method: str, path: str, document: dict[str, str] | None, seconds: float
     ) -> httpx.Response:
         body = None if document is None else orjson.dumps(document)
+        url = httpx.URL(f"{self._base}/v1/{path}")
         try:
             async with asyncio.timeout(seconds):
-                response = await self._ask(method, httpx.URL(f"{self._base}/v1/{path}"), body)
+                try:
+                    response = await self._ask(method, url, body)
+                except httpx.RequestError:
+                    # The server closed an idle connection just then, say. Done twice, all of these come to the same.
+                    response = await self._ask(method, url, body)
         except TimeoutError:
             self._breaker.suspected.set()
             raise EngineTimeout(f"{self._base} did not answer /v1/{path} within {seconds:g} s.") from None
@@ -158,11 +163,13 @@ class VllmEngine:
         try:
             while not self._closed:
                 breaker.suspected.clear()
+                answers = breaker.answers
                 alive = await self._is_alive(_PATIENCE * self._probe_seconds)
                 if self._closed:
                     # Closing ended that probe; to wait for the next one would be to wait for nothing.
                     return
-                if not alive and not breaker.down:
+                # One that answers requests meanwhile is not down, but too busy for the probe.
+                if not alive and not breaker.down and breaker.answers == answers:
                     breaker.failed()
                     breaker.suspected.clear()
                 await self._pause()
@@ -182,6 +189,7 @@ class VllmEngine:
 
     async def _send(self, body: bytes, ticket: int) -> httpx.Response:
         """Raises `EngineDown` where no answer came in two tries."""
+        answers = self._breaker.answers
         for is_last in (False, True):
             if self._closed:
                 raise EngineDown("The engine was closed.")
@@ -192,8 +200,11 @@ class VllmEngine:
                 if self._closed:
                     raise EngineDown("The engine was closed.") from error
                 if is_last:
-                    self._breaker.failed()
+                    # One that answers others meanwhile is not down.
+                    if self._breaker.answers == answers:
+                        self._breaker.failed()
                     raise self._breaker.error(type(error).__name__) from error
+                answers = self._breaker.answers
             else:
                 if not _is_passing(response):
                     self._breaker.answered()

@@ -65,6 +65,19 @@ async def test_an_engine_that_cannot_answer_is_passed_over(failure: EngineDown |
         await pool.generate(REQUEST)
 
 
+async def test_an_engine_that_was_away_for_a_moment_serves_on_and_is_looked_at() -> None:
+    members = engines("a", adapters=(VERSION,))
+    pool = EnginePool(members)
+    pool.members[0].adapters = frozenset({VERSION})
+    request = replace(REQUEST, adapter=VERSION)
+    members[0].failure = EngineDown("gone")
+    with pytest.raises(EngineDown):
+        await pool.generate(request)
+    assert pool.members[0].lost.is_set()
+    members[0].failure = None
+    assert (await pool.generate(request)).model == VERSION
+
+
 async def test_a_request_that_breaks_engines_takes_nothing_from_the_others() -> None:
     members = engines("a", "b", adapters=(VERSION,))
     pool = EnginePool(members)

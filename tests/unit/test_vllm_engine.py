@@ -421,6 +421,23 @@ class TestWhenTheServerIsGone:
         assert all(isinstance(end, EngineDown) for end in await many(engine, 20))
         assert len(server.received) - before == 2  # One request, tried twice.
 
+    async def test_one_that_answers_is_not_down_because_it_is_too_busy_to_say_so(
+        self, engine_of: EngineFactory, server: FakeVllm
+    ) -> None:
+        engine = engine_of(probe_seconds=PROBE)
+        watch = asyncio.create_task(engine.watch())
+        await until(engine.ready)
+        server.health = after(NEVER)
+        probes = server.probes
+        while server.probes < probes + 4:
+            await engine.generate(REQUEST)
+            # So that it is asked at once how it is.
+            engine._breaker.suspected.set()
+            await asyncio.sleep(PROBE)
+        assert await engine.ready()
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
     async def test_a_watch_finds_it_again_by_itself(self, engine_of: EngineFactory, server: FakeVllm) -> None:
         engine = engine_of(probe_seconds=PROBE)
         watch = asyncio.create_task(engine.watch())

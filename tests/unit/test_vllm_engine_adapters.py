@@ -115,6 +115,24 @@ async def test_a_server_that_is_gone_is_no_fault_of_the_adapter(
             await asked
 
 
+async def test_a_connection_that_was_closed_just_then_is_made_anew(
+    engine: VllmEngine, server: FakeVllm, adapters: Adapters
+) -> None:
+    dropped = []
+
+    async def drops_first(received: Received) -> bytes | None:
+        if received.path not in dropped:
+            dropped.append(received.path)
+            return None
+        return await adapters(received)
+
+    server.behaviour = drops_first
+    await engine.load_adapter("mine@1", PATH)
+    assert await engine.loaded() == {"mine@1"}
+    await engine.unload_adapter("mine@1")
+    assert len(dropped) == 3
+
+
 async def test_a_server_that_hangs_is_not_waited_for_when_asked_what_it_has(
     engine: VllmEngine, server: FakeVllm
 ) -> None:

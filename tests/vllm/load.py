@@ -51,8 +51,11 @@ class Seen:
 
 
 @asynccontextmanager
-async def calling(cluster: Cluster, clients: int) -> AsyncIterator[Seen]:
-    """While the block runs, `clients` clients call one after the other, each of the two replicas in turn."""
+async def calling(cluster: Cluster, clients: int, pause: float = 0.0) -> AsyncIterator[Seen]:
+    """While the block runs, `clients` clients call one after the other, each of the two replicas in turn.
+
+    `pause`: seconds from an answer to the client's next call.
+    """
     seen = Seen()
     stopped = asyncio.Event()
     numbers = itertools.count()
@@ -62,8 +65,7 @@ async def calling(cluster: Cluster, clients: int) -> AsyncIterator[Seen]:
             while not stopped.is_set():
                 sample = await _one(http, cluster, next(numbers))
                 seen.samples.append(sample)
-                if sample.outcome != "ok":
-                    await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(pause if sample.outcome == "ok" else max(pause, _PAUSE_SECONDS))
 
     tasks = [asyncio.create_task(client()) for _ in range(clients)]
     try:

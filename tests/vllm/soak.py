@@ -26,13 +26,14 @@ from tests.vllm.load import Sample, Seen, calling, middle, percentile, wrong_ans
 
 mpl.use("Agg")
 out = Console()
-_CALM_SECONDS, _CALM_EVERY = 20.0, 20
+_CALM_SECONDS, _CALM_EVERY = 20.0, 40
 """So often, in swaps, there is none for so long: calls with swaps and without are measured side by side."""
 
 
 @dataclass
 class Soak:
     clients: int
+    pause: float
     seen: Seen = field(default_factory=Seen)
     warm_from: float = 0.0
     swaps: list[tuple[float, float]] = field(default_factory=list)
@@ -55,9 +56,9 @@ class Soak:
         return any(began < sample.ended and sample.began < ended for began, ended in self.swaps)
 
 
-async def soak(python: str, swaps: int, clients: int, into: Path, *, faults: bool) -> None:
+async def soak(python: str, swaps: int, clients: int, pause: float, into: Path, *, faults: bool) -> None:
     """What was found is written after each part: a later one that goes wrong loses nothing."""
-    done = Soak(clients)
+    done = Soak(clients, pause)
     with tempfile.TemporaryDirectory(prefix="petool-soak-") as folder:
         directory = Path(folder)
         with out.status("Starting two vLLM servers and two API replicas …"):
@@ -74,7 +75,7 @@ async def soak(python: str, swaps: int, clients: int, into: Path, *, faults: boo
 
 async def _swap(cluster: Cluster, done: Soak, swaps: int) -> None:
     names = itertools.cycle(list(LABELS)[1:] + list(LABELS)[:1])
-    async with calling(cluster, done.clients) as seen:
+    async with calling(cluster, done.clients, done.pause) as seen:
         done.seen = seen
         await asyncio.sleep(_CALM_SECONDS)
         done.warm_from = time.monotonic()
@@ -110,12 +111,13 @@ def report(done: Soak) -> str:
         "# Adapters swapped under load",
         "",
         f"{len(took)} swaps between three adapters on two vLLM servers and two API replicas under {done.clients} "
-        "clients that call without pause (`make soak-adapters`, everything on one machine).",
+        f"clients, each of which calls again {done.pause:g} s after its answer (`make soak-adapters`, everything on one "
+        "machine).",
         "",
         "| | |",
         "|---|---|",
         f"| calls | {len(done.seen.samples)} |",
-        f"| failed calls | {done.seen.failed} |",
+        f"| failed calls | {done.seen.failed}{_failures(done.seen)} |",
         f"| failed swaps | {len(done.failed_swaps)} |",
         f"| answers of another adapter than recorded | {done.wrong} of {done.checked} |",
         f"| activation, median / p95 | {middle(took):.2f} / {percentile(took, 95):.2f} s |",
@@ -134,6 +136,11 @@ def report(done: Soak) -> str:
             for fault in done.faults
         ]
     return "\n".join(lines) + "\n"
+
+
+def _failures(seen: Seen) -> str:
+    kinds = [f"{count} {outcome}" for outcome, count in seen.outcomes.most_common() if outcome != "ok"]
+    return f" ({', '.join(kinds)})" if kinds else ""
 
 
 def write(done: Soak, into: Path) -> None:
@@ -171,12 +178,13 @@ def draw(done: Soak, path: Path) -> None:
 def main(
     swaps: int = 200,
     clients: int = 16,
+    pause: Annotated[float, typer.Option(help="Seconds from a client's answer to its next call.")] = 2.0,
     *,
     faults: bool = True,
     into: Annotated[Path, typer.Option(help="Where report.md and soak.png go.")] = Path("docs/reports/adapters"),
 ) -> None:
     python = os.environ["PETOOL_VLLM_PYTHON"]
-    asyncio.run(soak(python, swaps, clients, into, faults=faults))
+    asyncio.run(soak(python, swaps, clients, pause, into, faults=faults))
 
 
 if __name__ == "__main__":

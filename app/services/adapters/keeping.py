@@ -101,7 +101,8 @@ class EngineKeeper:
         except EngineError as error:
             if self._up:
                 log.warning("engine_lost", engine=member.engine.place, reason=error.detail)
-            self._up, member.adapters = False, frozenset()
+            # What it had is taken from it when it is heard to lack it, not when it is too busy to tell.
+            self._up = False
             # Not at once again for every request that finds it down.
             await asyncio.sleep(min(self._poll_seconds, 0.2))
             return
