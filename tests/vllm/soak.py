@@ -111,7 +111,7 @@ def report(done: Soak) -> str:
         "# Adapters swapped under load",
         "",
         f"{len(took)} swaps between three adapters on two vLLM servers and two API replicas under {done.clients} "
-        f"clients, each of which calls again {done.pause:g} s after its answer (`make soak-adapters`, everything on one "
+        f"clients, each of which calls again {done.pause:g} s after its answer (`make soak-adapters`, all on one "
         "machine).",
         "",
         "| | |",
