@@ -407,7 +407,8 @@ def on_a_terminal(url: str, *arguments: str, stop: Callable[[str], bool] = lambd
 def test_on_a_terminal_the_view_is_live(
     client: httpx.Client, petool: Petool, active: str, engine: ScriptedEngine, service_url: str
 ) -> None:
-    engine.latency = 0.2
+    # Longer than from one look of the view to the next.
+    engine.latency = 1.0
     exit_status, drawn = on_a_terminal(service_url, "activate", "beta")
     assert exit_status == 0
     assert "loading and probing it on every engine" in drawn
