@@ -20,14 +20,6 @@ EngineFactory = Callable[..., VllmEngine]
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FakeVllm]:
-    server = FakeVllm()
-    await server.start()
-    yield server
-    await server.stop()
-
-
-@pytest.fixture
 async def engine_of(server: FakeVllm) -> AsyncIterator[EngineFactory]:
     made: list[VllmEngine] = []
 

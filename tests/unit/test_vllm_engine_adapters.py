@@ -1,6 +1,5 @@
 """`VllmEngine` loading and unloading adapters, against a server that answers as vLLM does, or fails."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from app.errors import AdapterMissing, EngineDown, EngineTimeout, InvalidAdapter
 from app.inference.engine import GenerationRequest
 from app.inference.vllm import VllmEngine
-from tests.fake_vllm import FakeVllm, Received, answering, reply
+from tests.fake_vllm import FakeVllm, Received, after, answering, reply
 
 PATH = Path("/adapters/abc")
 
@@ -43,14 +42,6 @@ class Adapters:
 
 def refused(message: str, status: int = 400) -> bytes:
     return reply({"error": {"message": message, "type": "Whatever", "param": None, "code": status}}, status)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[FakeVllm]:
-    server = FakeVllm()
-    await server.start()
-    yield server
-    await server.stop()
 
 
 @pytest.fixture
@@ -136,11 +127,7 @@ async def test_a_connection_that_was_closed_just_then_is_made_anew(
 async def test_a_server_that_hangs_is_not_waited_for_when_asked_what_it_has(
     engine: VllmEngine, server: FakeVllm
 ) -> None:
-    async def never(_: Received) -> bytes | None:
-        await asyncio.sleep(3600)
-        return None
-
-    server.behaviour = never
+    server.behaviour = after(3600)
     with pytest.raises(EngineTimeout, match="/v1/models"):
         await engine.loaded()
 

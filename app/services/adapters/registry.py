@@ -17,7 +17,7 @@ from app.domain import Json
 from app.errors import Conflict, InvalidAdapter, InvalidRequest, NotFound, SetupError
 from app.inference.adapter_store import AdapterStore, Staged
 from app.inference.manifests import MANIFEST, Manifest, weights_digest
-from app.json_values import UNSTORABLE, storable
+from app.json_values import storable
 from app.prompting.formats import PromptFormat, format_named
 
 log = structlog.get_logger("petool")
@@ -168,7 +168,7 @@ class AdapterRegistry:
             name,
             staged.digest,
             AdapterState.REGISTERED,
-            None if facts.base_name is None else UNSTORABLE.sub("\ufffd", facts.base_name),
+            storable(facts.base_name),
             self._is_verified(manifest),
             facts.rank,
             facts.target_modules,
@@ -225,4 +225,5 @@ def _scores(manifest: Manifest | None) -> Mapping[str, Json]:
         json.dumps(manifest.scores, allow_nan=False)
     except ValueError as error:
         raise InvalidAdapter(f"{MANIFEST}: a score is no number of JSON (NaN, infinity).") from error
-    return {storable(name): storable(score) for name, score in manifest.scores.items()}
+    scores: Mapping[str, Json] = storable(dict(manifest.scores))
+    return scores
