@@ -48,32 +48,32 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 bench-retrieval: $(INSTALLED)  ## retrieval quality on real queries; index speed and recall by size
-	$(BIN)/python -m tests.bench.retrieval
-	$(BIN)/python -m tests.bench.index
+	$(BIN)/python -m performance.retrieval
+	$(BIN)/python -m performance.index
 
 bench-personalization: $(INSTALLED)  ## how often the demo users get what they would want
-	$(BIN)/python -m tests.bench.personalization
+	$(BIN)/python -m performance.personalization
 
 bench-extraction: $(INSTALLED)  ## parameters read from instructions without a model
-	$(BIN)/python -m tests.bench.extraction
+	$(BIN)/python -m performance.extraction
 
 bench-prompt: $(INSTALLED)  ## time to put a prompt together, by length of the history
-	$(BIN)/python -m tests.bench.prompt
+	$(BIN)/python -m performance.prompt
 
 bench-local: $(INSTALLED)  ## the engine in process: prefix reuse, batching
-	$(BIN)/python -m tests.bench.local
+	$(BIN)/python -m performance.local
 
 bench-service: $(INSTALLED)  ## requests per second, latency, time by stage, with an engine that answers at once
-	$(BIN)/python -m tests.bench.service
+	$(BIN)/python -m performance.service
 
 soak-adapters: $(INSTALLED) $(VLLM_INSTALLED)  ## 200 adapter swaps under load on two vLLM servers, then faults (half an hour)
-	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m tests.vllm.soak
+	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m performance.soak.soak
 
 bench-engine: $(INSTALLED) $(VLLM_INSTALLED)  ## vLLM through the service against the same calls sent to it directly
-	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m tests.bench.engine
+	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m performance.engine
 
 bench-prefix: $(INSTALLED) $(VLLM_INSTALLED)  ## vLLM's prefix cache: history before candidates against after them
-	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m tests.bench.prefix_cache
+	PETOOL_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m performance.prefix_cache
 
 clean:
 	rm -rf .venv $(VLLM) build *.egg-info

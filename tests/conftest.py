@@ -17,15 +17,15 @@ import httpx
 import pytest
 import uvicorn
 
-from app.config import Settings
+from app.composition.application import create_app
+from app.composition.served_model import MODELS
+from app.composition.settings import Settings
 from app.db import migrate
 from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
 from app.inference.engine import AdapterEngine
-from app.main import create_app
-from app.served import MODELS
-from tests.catalogue import TOOLS
-from tests.tiny_model import tiny_adapter, tiny_model
+from tests.support.catalogue import TOOLS
+from tests.support.tiny_model import tiny_adapter, tiny_model
 
 SHARED = Path(os.environ.get("PETOOL_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "rapidapi"
 
@@ -145,7 +145,7 @@ def settings_for(postgres: str, data_dir: Path, **given: Any) -> Settings:
 
 @pytest.fixture(scope="session")
 def service(settings: Settings) -> Iterator[str]:
-    """One service for all tests that keep to users and tools of their own; it has the tools of `tests.catalogue`."""
+    """One service for tests that keep to users and tools of their own; its tools are `tests.support.catalogue`."""
     with running(settings) as url:
         answer = httpx.put(f"{url}/tools", json={"format": "rapidapi", "documents": TOOLS}, timeout=60)
         assert answer.json()["rejected"] == []

@@ -10,10 +10,10 @@ from rich.markup import escape
 
 from app.domain import Json
 from app.errors import PEToolError
-from training.console import err, out, progress_bars
+from training.common.console import err, out, progress_bars
+from training.common.stages import Workspace, file_hash, told, write_rows
 from training.evaluate.commands import add_evaluate
 from training.finetune.commands import add_finetune
-from training.stages import Workspace, file_hash, told, write_rows
 
 cli = typer.Typer(no_args_is_help=True, help="Offline: the benchmark PEToolBench, and what is trained on it.")
 benchmark = typer.Typer(no_args_is_help=True, help="The benchmark.")
@@ -49,8 +49,8 @@ def benchmark_build(
     started = time.monotonic()
     with progress_bars() as progress:
         # The libraries behind it take seconds to import; --help should not.
-        from training.benchmark.build import build
-        from training.benchmark.config import load_config
+        from training.petoolbench.build import build
+        from training.petoolbench.config import load_config
 
         settings = load_config(config, **({"path": str(tools)} if tools is not None else {}))
         directory = into or Path("benchmarks") / settings.name
@@ -75,8 +75,8 @@ def benchmark_export(
     built: Annotated[Path, typer.Option("--benchmark", help="The folder of a benchmark that was built.")] = DEFAULT,
 ) -> None:
     """Write the benchmark in the published file format, for LLaMA-Factory and the paper's own scripts."""
-    from training.benchmark.dataset import read_dataset
-    from training.benchmark.published import export_published
+    from training.data.dataset import read_dataset
+    from training.data.published import export_published
 
     dataset = read_dataset(built / "dataset")
     with told(into):
@@ -94,9 +94,9 @@ def benchmark_import(
     into: Annotated[Path, typer.Option("--out", help="The benchmark's folder.")] = Path("benchmarks/published"),
 ) -> None:
     """Take over the published dataset's files, to train and evaluate on them."""
-    from training.benchmark.dataset import write_dataset
-    from training.benchmark.published import import_published
-    from training.benchmark.split import counts
+    from training.data.dataset import write_dataset
+    from training.data.published import import_published
+    from training.petoolbench.stage_8_split import counts
 
     with progress_bars() as progress:
         progress.start("Reading published files (bytes)", None)
@@ -146,7 +146,7 @@ def ranker_fit(
 ) -> None:
     """Fit the preference ranker's weights on the benchmark's training part."""
     with progress_bars() as progress:
-        from training.ranker import fit_built
+        from training.fitting.ranker import fit_built
 
         fit_built(built, into, progress, largest=instances)
     out.print((into / "README.md").read_text("utf-8"), highlight=False, markup=False)
@@ -159,7 +159,7 @@ def matcher_fit(
 ) -> None:
     """Fit the matcher on the benchmark's training part. Run again: what is finished is kept."""
     with progress_bars() as progress:
-        from training.matcher.build import fit_built
+        from training.fitting.matcher.build import fit_built
 
         fit_built(built, into, progress)
     out.print((into / "README.md").read_text("utf-8"), highlight=False, markup=False)
@@ -173,8 +173,8 @@ def reproduce_model(
     """Make our own model from nothing: benchmark, matcher, base, SFT, pairs, DPO. Run again to go on after a stop."""
     started = time.monotonic()
     with progress_bars() as progress:
-        from training.small.config import load_small_config
-        from training.small.reproduce import Places, reproduce
+        from training.pretraining.config import load_small_config
+        from training.reproduce import Places, reproduce
 
         scores = reproduce(
             load_small_config(config), Places(models), progress, lambda text: err.print(text, highlight=False)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.adapters.services import AdapterServices
 from app.api.metrics import Metrics
 from app.errors import Conflict
-from app.services.adapters.all import AdapterServices
 from app.services.catalogue import CatalogueService
 from app.services.feedback import FeedbackService
 from app.services.health import HealthService

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from app.domain import Json, Tool
 from app.errors import DocumentError
-from app.json_values import UNSTORABLE, storable
-from app.serialization import tool_to_json
+from app.json_data.tools import tool_to_json
+from app.json_data.values import UNSTORABLE, storable
 
 MAX_NAME = 512
 """Characters of a tool's name."""

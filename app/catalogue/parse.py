@@ -8,8 +8,8 @@ from app.catalogue.batch import ParsedBatch, Refusal, Rejection
 from app.catalogue.checks import check_depth, shown
 from app.domain import Json, Tool, ToolSource
 from app.errors import DocumentError
-from app.json_schemas import pattern_seconds
-from app.serialization import document_hash
+from app.json_data.json_schemas import pattern_seconds
+from app.json_data.tools import document_hash
 
 _PATTERN_SECONDS = 0.05
 """All patterns of one document together get this long when its defaults are checked."""

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import cast
 from urllib.parse import unquote
 
-from app import json_schemas
 from app.catalogue.checks import MAX_DEPTH, shown, text_of
 from app.catalogue.values import default_of
 from app.domain import Json, Parameter
 from app.errors import DocumentError
+from app.json_data import json_schemas
 
 MAX_NODES = 4_000
 """Schemas within one schema up to which references are followed; a later one becomes {} (anything)."""

@@ -13,9 +13,9 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from app.config import Settings
+from app.composition.application import create_app
+from app.composition.settings import Settings
 from app.errors import SetupError
-from app.main import create_app
 
 _DATA = files("app.demo")
 SHOWN_USERS = ("amelie", "lindqvist-family", "marcus-bell")

@@ -13,7 +13,7 @@ class GenerationRequest:
     prompt: Sequence[int]
     """Token ids, chat template included."""
     schema: Mapping[str, Json] | None
-    """JSON Schema of the answer (`app.calling.answer_schema`); None lets the model write what it will."""
+    """JSON Schema of the answer (`app.answers.schema.answer`); None lets the model write what it will."""
     max_tokens: int
     timeout: float
     """Seconds until the answer is of no use: `EngineTimeout`."""
@@ -46,7 +46,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """vllm, local or scripted."""
+        """vllm or local."""
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Raises `EngineDown`, `EngineOverloaded`, `EngineTimeout` or `EngineRefused`.

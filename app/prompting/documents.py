@@ -9,12 +9,12 @@ from threading import Lock
 from cachetools import LRUCache
 
 from app.domain import Json, Parameter, Tool
-from app.json_schemas import SCHEMA, SCHEMA_LISTS, SCHEMA_MAPS
-from app.json_values import value_size
+from app.json_data.json_schemas import SCHEMA, SCHEMA_LISTS, SCHEMA_MAPS
+from app.json_data.tool_names import alias
+from app.json_data.values import value_size
 from app.prompting.formats import Listing, PromptFormat
 from app.prompting.segments import Segment, SegmentEncoder, size
 from app.prompting.text import ELLIPSIS, cut, json_text, one_line, shortened
-from app.tool_names import alias
 
 _MEMORY = 64 * 1024 * 1024
 """Bytes of documents, and of their tools, that are found again by the tool itself, without writing them out."""

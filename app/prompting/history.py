@@ -8,10 +8,10 @@ from time import monotonic
 from cachetools import TTLCache
 
 from app.domain import Candidate, Interaction, Json
+from app.json_data.tool_names import alias
 from app.prompting.formats import Listing, PromptFormat
 from app.prompting.segments import Segment, SegmentEncoder
 from app.prompting.text import json_text, shortened
-from app.tool_names import alias
 
 _KEPT = 100_000
 """Interactions of recent histories that are found again by the history itself."""

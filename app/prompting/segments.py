@@ -9,7 +9,7 @@ from time import monotonic
 
 from cachetools import TTLCache
 
-from app.json_values import text_size
+from app.json_data.values import text_size
 from app.prompting.tokenizer import PromptTokenizer
 
 _OVERHEAD_BYTES = 400

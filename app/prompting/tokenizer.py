@@ -12,9 +12,9 @@ from typing import Self
 from tokenizers import Tokenizer
 
 from app.errors import SetupError
+from app.model_files.text_files import ModelFiles, read_model_files
 from app.prompting import tokenizer_json
 from app.prompting.chat_template import chat_pieces
-from app.prompting.model_files import ModelFiles, read_model_files
 from app.prompting.text import without_surrogates
 
 MAX_LABELS = 50

@@ -7,7 +7,7 @@ base) and carries what differs: the base's rows that no longer count, and a smal
 On disk an index is a manifest naming two files, with their checksums. Files are never overwritten and the
 manifest is replaced in one step: a process that dies while saving leaves the index that was there before.
 
-The constants come from `python -m tests.bench.index`.
+The constants come from `python -m performance.index`.
 """
 
 import math

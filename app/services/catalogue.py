@@ -10,11 +10,12 @@ from app.db.database import Database
 from app.db.repositories.tools import StoredTool, ToolEmbedding
 from app.domain import Json, Tool, ToolSource
 from app.errors import NotFound
-from app.retrieval.batching import BatchingEmbedder
-from app.retrieval.intents import intents
-from app.retrieval.retriever import Retrieved
-from app.serialization import document_hash
-from app.services.live_catalogue import LiveCatalogue, ToolEncoder
+from app.json_data.tools import document_hash
+from app.retrieval.embedders.batching import BatchingEmbedder
+from app.retrieval.embedders.tools import ToolEncoder
+from app.retrieval.query import intents
+from app.retrieval.snapshot import Retrieved
+from app.services.live_catalogue import LiveCatalogue
 
 # A batch is embedded, then committed: what an interrupted import loses at most.
 _BATCH = 256

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 
 import structlog
 
-from app.calling.answers import Answer
-from app.calling.extraction import Extraction, extract_parameters
-from app.calling.filling import filled
-from app.calling.mending import mend
+from app.adapters.replica import LiveAdapters
+from app.answers.reading.answers import Answer
+from app.decision.filling import filled
+from app.decision.model_calls import NO_MODEL_USAGE, ModelAnswer, ModelCaller, ModelRequest
+from app.decision.model_requests import model_request
+from app.decision.ranked import Ranked
+from app.decision.repair import mend
+from app.decision.stopwatch import Stopwatch
 from app.domain import AnswerProblem, Candidate, DecisionRule, Json, ParameterRule, Tool
 from app.errors import AdapterMissing, EngineError, InvalidAnswer, ModelUnavailable, PromptTooLong
-from app.retrieval.ranked import Ranked
-from app.services.adapters.live import LiveAdapters
-from app.services.model_calls import NO_MODEL_USAGE, ModelAnswer, ModelCaller, ModelRequest
-from app.services.model_requests import model_request
-from app.services.stopwatch import Stopwatch
+from app.extraction import Extraction, extract_parameters
 
 NO_ENGINE = "no_engine"
 NOT_LOADED = "model_not_loaded"

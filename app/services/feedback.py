@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from app.calling.validation import ProblemKind, invalid_parameters
+from app.answers.validation import ProblemKind, invalid_parameters
 from app.db.database import Database, UnitOfWork
 from app.db.repositories.decisions import StoredDecision
 from app.domain import Interaction, Rating, Tool, ToolCall

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from app.calling.validation import ProblemKind, invalid_parameters
+from app.answers.validation import ProblemKind, invalid_parameters
 from app.db.database import Database, UnitOfWork
 from app.db.repositories.interactions import TimelinePosition
 from app.db.repositories.users import StoredUser

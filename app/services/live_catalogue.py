@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +14,8 @@ from app.db.database import Database
 from app.db.repositories.tools import StoredTool, ToolEmbedding
 from app.domain import Tool
 from app.errors import PEToolError
-from app.retrieval.batching import BatchingEmbedder
-from app.retrieval.retriever import CatalogueSnapshot
-from app.retrieval.texts import retrieval_text
+from app.retrieval.embedders.tools import ToolEncoder
+from app.retrieval.snapshot import CatalogueSnapshot
 from app.retrieval.tool_index import ToolIndex
 
 log = structlog.get_logger("petool")
@@ -35,23 +33,6 @@ class _Entry:
 
 _Entries = Mapping[int, _Entry]
 """The active tools by id."""
-
-
-class ToolEncoder:
-    """Tools to vectors."""
-
-    def __init__(self, embedder: BatchingEmbedder) -> None:
-        self._embedder = embedder
-        self.name = embedder.name
-        self.dimension = embedder.dimension
-
-    @staticmethod
-    def text_hash(tool: Tool) -> bytes:
-        return hashlib.sha256(retrieval_text(tool).encode()).digest()
-
-    async def encode(self, tools: Sequence[Tool]) -> NDArray[np.float32]:
-        """(n, d)."""
-        return await self._embedder.encode([retrieval_text(tool) for tool in tools])
 
 
 class LiveCatalogue:

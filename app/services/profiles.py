@@ -7,9 +7,9 @@ from cachetools import TTLCache
 
 from app.db.database import Database
 from app.domain import HistorySetting, Interaction, Tool
+from app.retrieval.embedders.tools import ToolEncoder
 from app.retrieval.preferences import PreferenceRanker, Profile, ToolSignature
-from app.retrieval.retriever import CatalogueSnapshot
-from app.services.live_catalogue import ToolEncoder
+from app.retrieval.snapshot import CatalogueSnapshot
 
 _USERS_KEPT = 2000
 _SECONDS_KEPT = 3600.0

@@ -10,18 +10,19 @@ from uuid import uuid4
 
 from app.catalogue.parse import parse
 from app.db.database import Database
+from app.decision.ranked import Ranked
+from app.decision.stopwatch import Stopwatch
 from app.domain import Decision, DecisionRule, HistorySetting, Tool, ToolCall, ToolSource
 from app.errors import EmptyCatalogue, InvalidRequest, UnknownTools
-from app.retrieval.batching import BatchingEmbedder
-from app.retrieval.functionality import functional_fit
-from app.retrieval.intents import intents
+from app.retrieval.embedders.batching import BatchingEmbedder
+from app.retrieval.embedders.tools import ToolEncoder
+from app.retrieval.functional_fit import functional_fit
 from app.retrieval.preferences import PreferenceRanker
-from app.retrieval.ranked import Ranked
-from app.retrieval.retriever import CatalogueSnapshot
+from app.retrieval.query import intents
+from app.retrieval.snapshot import CatalogueSnapshot
 from app.services.deciding import Decider, Question
-from app.services.live_catalogue import LiveCatalogue, ToolEncoder
+from app.services.live_catalogue import LiveCatalogue
 from app.services.profiles import ProfileService, UserProfile
-from app.services.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)

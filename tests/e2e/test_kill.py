@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.catalogue import TOOLS, document
-from tests.servers import kill, postgres_of
-from tests.service_process import ServiceProcess
-from tests.steps import ASK
+from tests.support.catalogue import TOOLS, document
+from tests.support.servers import kill, postgres_of
+from tests.support.service_process import ServiceProcess
+from tests.support.steps import ASK
 
 USERS = 10
 POSTS = 200

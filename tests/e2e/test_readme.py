@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.demo_data import load_expectations
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -81,7 +83,7 @@ def test_the_demo_shows_three_users_with_three_answers_and_a_dislike_that_counts
 
 
 def test_the_demo_users_get_what_its_data_says_they_would_want(demo: tuple[int, Path]) -> None:
-    expectations = json.loads((ROOT / "app/demo/expectations.json").read_text("utf-8"))
+    expectations = load_expectations()
     showcase = [item for item in expectations if item.get("showcase")]
     wanted = 0
     with httpx.Client(base_url=f"http://127.0.0.1:{demo[0]}", timeout=60) as client:

@@ -13,9 +13,10 @@ from app.db import migrate
 from app.db.database import Database
 from app.domain import Scope
 from app.services.keys import KeyService
-from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.servers import new_database
+from tests.support.catalogue import TOOLS
+from tests.support.scripted_engine import ScriptedEngine
+from tests.support.servers import new_database
 
 NOT_CHECKED = {
     # A schema cannot say that a cursor must have been given out, that a tool must be in the catalogue, that an
@@ -42,10 +43,8 @@ def test_no_request_gets_a_server_error_or_an_answer_outside_the_schema(
 ) -> None:
     authorization, database = authorization_and_database
     # With an engine: without one a request that takes no degraded answer gets 503, and that counts as a server error.
-    settings = settings_for(
-        database, tmp_path / "data", demo_mode=False, engine="scripted", model=str(model_dir), engine_queue=1000
-    )
-    with running(settings) as url:
+    settings = settings_for(database, tmp_path / "data", demo_mode=False, engine="vllm", model=str(model_dir))
+    with running(settings, [ScriptedEngine(max_waiting=1000, shared=False)]) as url:
         with httpx.Client(base_url=url, headers={"Authorization": authorization}, timeout=60) as client:
             client.put("/tools", json={"format": "rapidapi", "documents": TOOLS}).raise_for_status()
         command = [

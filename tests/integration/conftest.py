@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.servers import RedisServer, new_database
+from tests.support.servers import RedisServer, new_database
 
 
 @pytest.fixture

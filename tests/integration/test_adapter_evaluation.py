@@ -8,17 +8,17 @@ from typing import Any
 import httpx
 import pytest
 
+from app.adapters.cases import evaluation_cases
 from app.errors import SetupError
 from app.inference.engine import GenerationRequest
-from app.inference.instances import smallest_instance
-from app.inference.scripted import ScriptedEngine
-from app.json_values import SEPARATORS
-from app.services.adapters.cases import evaluation_cases
-from tests.adapters import activate, activated, registered, status
-from tests.catalogue import TOOLS
+from app.json_data.values import SEPARATORS
 from tests.conftest import running, settings_for
-from tests.steps import ok
-from tests.tiny_model import tiny_adapter
+from tests.support.adapters import activate, activated, registered, status
+from tests.support.catalogue import TOOLS
+from tests.support.schema_instances import smallest_instance
+from tests.support.scripted_engine import ScriptedEngine
+from tests.support.steps import ok
+from tests.support.tiny_model import tiny_adapter
 
 CHOICES = {"warm": "set_heating", "thrifty": "pay_invoice"}
 """Which of the evaluation set's tools each chooses; of the golden prompts' the last, and the base model the first."""
@@ -71,7 +71,7 @@ def client(database_url: str, model_dir: Path, tmp_path: Path) -> Iterator[httpx
     settings = settings_for(
         database_url,
         tmp_path / "data",
-        engine="scripted",
+        engine="vllm",
         model=str(model_dir),
         adapter_evaluation=str(file),
         adapter_min_score=0.75,

@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from app.db.database import Database, async_url
 from app.domain import Scope
 from app.services.keys import KeyService
-from tests.adapters import tar_of, upload
 from tests.conftest import running, settings_for
-from tests.shipped import manifest
-from tests.steps import ok, problem
-from tests.tiny_model import tiny_adapter, tiny_model
+from tests.support.adapters import tar_of, upload
+from tests.support.scripted_engine import ScriptedEngine
+from tests.support.shipped import manifest
+from tests.support.steps import ok, problem
+from tests.support.tiny_model import tiny_adapter, tiny_model
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
@@ -48,12 +49,12 @@ def service_url(shared_database_url: str, model_dir: Path, adapter_dir: Path, da
         shared_database_url,
         data / "service",
         demo_mode=False,
-        engine="scripted",
+        engine="vllm",
         model=str(model_dir),
         adapters_source=str(source),
         max_adapter_bytes=4 * 2**20,
     )
-    with running(settings) as url:
+    with running(settings, [ScriptedEngine(shared=False)]) as url:
         yield url
 
 

@@ -12,18 +12,27 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from app.adapters import Operation, OperationKind, OperationState
+from app.adapters.transitions import flipped as after_flip
+from app.adapters.transitions import states_after
 from app.db.database import Database, async_url
+from app.domain.adapters import Operation, OperationKind, OperationState
 from app.errors import EngineDown
-from app.inference.scripted import ScriptedEngine
-from app.services.adapters.changes import flipped as after_flip
-from app.services.adapters.changes import states_after
-from tests.adapters import activate, activated, ended, engine_choosing, registered, state_of, status, until_agreed
-from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.servers import RedisServer
-from tests.steps import call, ok
-from tests.tiny_model import tiny_adapter
+from tests.support.adapters import (
+    activate,
+    activated,
+    ended,
+    engine_choosing,
+    registered,
+    state_of,
+    status,
+    until_agreed,
+)
+from tests.support.catalogue import TOOLS
+from tests.support.scripted_engine import ScriptedEngine
+from tests.support.servers import RedisServer
+from tests.support.steps import call, ok
+from tests.support.tiny_model import tiny_adapter
 
 PLACES = {"alpha": 1, "beta": 2}
 
@@ -54,7 +63,7 @@ class Replicas:
             settings = settings_for(
                 self.database,
                 self.directory / name,
-                engine="scripted",
+                engine="vllm",
                 model=str(self.model),
                 adapters_dir=str(self.directory / "adapters"),
                 **{"adapter_poll_seconds": 0.2, **given},
@@ -280,7 +289,7 @@ def test_a_replica_that_starts_serves_what_is_active_from_its_first_answer(
     settings = settings_for(
         replicas.database,
         replicas.directory / "three",
-        engine="scripted",
+        engine="vllm",
         model=str(model_dir),
         adapters_dir=str(replicas.directory / "adapters"),
     )

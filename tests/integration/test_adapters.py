@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from app.errors import EngineDown
-from app.inference.scripted import ScriptedEngine
-from tests.adapters import activate, activated, ended, engine_choosing, registered, state_of, status, upload
-from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.steps import ASK, call, feedback, ok, problem
-from tests.tiny_model import tiny_adapter
+from tests.support.adapters import activate, activated, ended, engine_choosing, registered, state_of, status, upload
+from tests.support.catalogue import TOOLS
+from tests.support.scripted_engine import ScriptedEngine
+from tests.support.steps import ASK, call, feedback, ok, problem
+from tests.support.tiny_model import tiny_adapter
 
 PLACES = {"alpha": 1, "beta": 2, "gamma": 0}
 """Which candidate each chooses; `gamma` the base model's own choice."""
@@ -44,7 +44,7 @@ def service_url(
     settings = settings_for(
         shared_database_url,
         tmp_path_factory.mktemp("adapter-service"),
-        engine="scripted",
+        engine="vllm",
         model=str(model_dir),
         adapters_source=str(next(iter(adapters.values())).parent),
         canary_min_calls=5,

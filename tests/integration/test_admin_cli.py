@@ -20,21 +20,21 @@ import pytest
 import typer
 from rich.console import Console
 
-from app import cli
-from app.admin_cli.client import AdminClient
-from app.admin_cli.following import follow
+from app.cli import main as cli
+from app.cli.admin_client import AdminClient
+from app.cli.operation_view import follow
 from app.db import migrate
 from app.db.database import Database
 from app.domain import Scope
 from app.errors import EngineDown, Unavailable
-from app.inference.scripted import ScriptedEngine
 from app.services.keys import KeyService
-from tests.adapters import engine_choosing, state_of, status, tar_of
-from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.servers import free_port, new_database
-from tests.steps import call, feedback, ok
-from tests.tiny_model import tiny_adapter
+from tests.support.adapters import engine_choosing, state_of, status, tar_of
+from tests.support.catalogue import TOOLS
+from tests.support.scripted_engine import ScriptedEngine
+from tests.support.servers import free_port, new_database
+from tests.support.steps import call, feedback, ok
+from tests.support.tiny_model import tiny_adapter
 
 PLACES = {"alpha": 1, "beta": 2, "gamma": 0}
 """Which candidate each chooses; `gamma` what the base model does."""
@@ -101,7 +101,7 @@ def service_url(
 ) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("service")
     settings = settings_for(
-        shared_database_url, directory, engine="scripted", model=str(model_dir), adapters_source=str(folder)
+        shared_database_url, directory, engine="vllm", model=str(model_dir), adapters_source=str(folder)
     )
     with running(settings, [engine]) as url:
         ok(httpx.put(f"{url}/tools", json={"format": "rapidapi", "documents": TOOLS}, timeout=60))
@@ -367,7 +367,7 @@ async def test_without_demo_mode_an_admin_key_is_needed(
 ) -> None:
     async with new_database(postgres) as database:
         admin, client = await _keys(database)
-        settings = settings_for(database, tmp_path, engine="scripted", model=str(model_dir), demo_mode=False)
+        settings = settings_for(database, tmp_path, engine="vllm", model=str(model_dir), demo_mode=False)
         with running(settings, [ScriptedEngine()]) as url:
             none = petool("--url", url, "list")
             assert none.status == 1
@@ -455,7 +455,7 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(
     ended = begun | {"state": "succeeded", "finished_at": at, "steps": [{"name": "done", "at": at, "detail": ""}]}
     follow(cast(AdminClient, Away(ended, failures=2)), begun, Console())
     assert capsys.readouterr().out.count("Nothing answers. Trying again.") == 1
-    monkeypatch.setattr("app.admin_cli.following._PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("app.cli.operation_view._PATIENCE_SECONDS", 0.3)
     with pytest.raises(Unavailable, match="`petool adapters operation 7` shows it"):
         follow(cast(AdminClient, Away(ended, failures=99)), begun, Console())
     with pytest.raises(typer.Exit) as failed:

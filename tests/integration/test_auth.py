@@ -14,17 +14,17 @@ import asyncpg
 import httpx
 import pytest
 
-from app.config import Settings
+from app.composition.settings import Settings
 from app.db import migrate
 from app.db.database import Database
 from app.domain import Scope
 from app.errors import NotFound, RateLimited, SetupError
 from app.services.keys import KeyService
 from app.services.rate_limits import RateLimitService
-from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.servers import RedisServer, new_database
-from tests.steps import ASK, ok, problem
+from tests.support.catalogue import TOOLS
+from tests.support.servers import RedisServer, new_database
+from tests.support.steps import ASK, ok, problem
 
 IMPORT = {"format": "rapidapi", "documents": TOOLS}
 

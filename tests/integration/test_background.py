@@ -7,16 +7,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app import jobs
+from app.composition import background
 from app.db.database import async_url
 from app.errors import SetupError
-from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.servers import new_database
+from tests.support.catalogue import TOOLS
+from tests.support.servers import new_database
 
 
 async def test_a_background_job_that_fails_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(background, "_RESTART_SECONDS", 0.0)
     outcomes: Iterator[Exception | None] = iter([ValueError("unexpected"), RuntimeError("again"), None])
     runs = 0
 
@@ -27,7 +27,7 @@ async def test_a_background_job_that_fails_is_run_again(monkeypatch: pytest.Monk
         if error is not None:
             raise error
 
-    await asyncio.wait_for(jobs.supervised("job", job), 10)
+    await asyncio.wait_for(background.supervised("job", job), 10)
     assert runs == 3
 
 

@@ -12,7 +12,7 @@ import pytest
 from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
 from app.errors import SetupError
-from tests.servers import Postgres, kill
+from tests.support.servers import Postgres, kill
 
 START = """
 import sys

@@ -9,9 +9,9 @@ from tokenizers import Tokenizer
 
 from app.inference.engine import GenerationRequest
 from app.inference.local.engine import LocalEngine
-from app.inference.scripted import ScriptedEngine
-from tests.engine_contract import EngineContract, Subject
-from tests.tiny_model import CONTEXT
+from tests.support.engine_contract import EngineContract, Subject
+from tests.support.scripted_engine import ScriptedEngine
+from tests.support.tiny_model import CONTEXT
 
 ADAPTER = "random"
 

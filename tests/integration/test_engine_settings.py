@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.config import Settings
-from app.engines import open_model
+from app.composition.model import open_model
+from app.composition.settings import Settings
 from app.errors import EngineOverloaded, SetupError
 from app.inference.engine import GenerationRequest
-from tests.tiny_model import CONTEXT
+from tests.support.tiny_model import CONTEXT
 
 DIMENSION = 384
 
@@ -49,7 +49,7 @@ async def test_a_model_whose_context_is_too_short_is_refused(model_dir: Path) ->
             pass
 
 
-@pytest.mark.parametrize("engine", ["local", "vllm", "scripted"])
+@pytest.mark.parametrize("engine", ["local", "vllm"])
 async def test_a_directory_without_a_model_is_refused(tmp_path: Path, engine: str) -> None:
     with pytest.raises(SetupError, match="tokenizer"):
         async with open_model(settings(tmp_path, engine=engine), DIMENSION):
@@ -58,5 +58,5 @@ async def test_a_directory_without_a_model_is_refused(tmp_path: Path, engine: st
 
 async def test_an_unknown_prompt_format_is_refused_with_the_known_ones(model_dir: Path) -> None:
     with pytest.raises(SetupError, match="hinted-1"):
-        async with open_model(settings(model_dir, engine="scripted", prompt_format="mine"), DIMENSION):
+        async with open_model(settings(model_dir, engine="vllm", prompt_format="mine"), DIMENSION):
             pass

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
-from tests.servers import Postgres, new_database
-from tests.steps import ASK, add_history, call, feedback, history, interaction, ok, problem
+from tests.support.catalogue import TOOLS
+from tests.support.servers import Postgres, new_database
+from tests.support.steps import ASK, add_history, call, feedback, history, interaction, ok, problem
 
 JSON = {"Content-Type": "application/json"}
 BODIES = ["/users/ada/tool-call", "/users/ada/history", "/feedback"]

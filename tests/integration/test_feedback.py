@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.catalogue import QUIET_WEATHER, TINKLE_WEATHER
-from tests.steps import ASK, add_history, call, feedback, history, interaction, ok, problem
+from tests.support.catalogue import QUIET_WEATHER, TINKLE_WEATHER
+from tests.support.steps import ASK, add_history, call, feedback, history, interaction, ok, problem
 
 CORRECTION = {"tool_name": TINKLE_WEATHER, "parameters": {"city": "Lisbon"}}
 

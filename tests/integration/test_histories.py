@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from app.api import cursors
-from tests.catalogue import MIRANDEX_WEATHER, QUIET_SEARCH, QUIET_WEATHER, TINKLE_WEATHER
-from tests.steps import add_history, call, feedback, history, interaction, ok, problem
+from tests.support.catalogue import MIRANDEX_WEATHER, QUIET_SEARCH, QUIET_WEATHER, TINKLE_WEATHER
+from tests.support.steps import add_history, call, feedback, history, interaction, ok, problem
 
 
 def minute(number: int) -> str:

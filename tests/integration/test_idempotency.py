@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.catalogue import QUIET_WEATHER, TINKLE_WEATHER
-from tests.steps import ASK, call, history, interaction, ok, problem
+from tests.support.catalogue import QUIET_WEATHER, TINKLE_WEATHER
+from tests.support.steps import ASK, call, history, interaction, ok, problem
 
 HEADER = "Idempotency-Key"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from app.composition.resources import open_parts
 from app.domain import ToolSource
-from app.parts import open_parts
 from app.services import imports
 from tests.conftest import settings_for
-from tests.servers import new_database
+from tests.support.servers import new_database
 
 
 async def test_a_name_that_comes_again_in_a_later_batch_or_file_is_rejected_every_time(

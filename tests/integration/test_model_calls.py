@@ -15,10 +15,10 @@ import pytest
 
 from app.errors import EngineDown, EngineError, EngineOverloaded, EngineRefused
 from app.inference.engine import GenerationRequest
-from app.inference.scripted import ScriptedEngine, first_label_likeliest, smallest_answer
-from tests.catalogue import MIRANDEX_WEATHER, QUIET_WEATHER, TINKLE_WEATHER, TOOLS
 from tests.conftest import running, settings_for
-from tests.steps import ASK, add_history, call, feedback, history, interaction, ok, problem
+from tests.support.catalogue import MIRANDEX_WEATHER, QUIET_WEATHER, TINKLE_WEATHER, TOOLS
+from tests.support.scripted_engine import ScriptedEngine, first_label_likeliest, smallest_answer
+from tests.support.steps import ASK, add_history, call, feedback, history, interaction, ok, problem
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def engine() -> ScriptedEngine:
 def service_with_engine(
     engine: ScriptedEngine, postgres: str, model_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    settings = settings_for(postgres, tmp_path_factory.mktemp("engine"), engine="scripted", model=str(model_dir))
+    settings = settings_for(postgres, tmp_path_factory.mktemp("engine"), engine="vllm", model=str(model_dir))
     with running(settings, [engine]) as url:
         ok(httpx.put(f"{url}/tools", json={"format": "rapidapi", "documents": TOOLS}, timeout=60))
         yield url
@@ -296,7 +296,7 @@ def test_more_calls_than_the_engine_takes_are_degraded_and_none_fails(
     postgres: str, model_dir: Path, tmp_path: Path, user: str
 ) -> None:
     narrow = ScriptedEngine(latency=0.3, max_concurrency=2, max_waiting=1)
-    settings = settings_for(postgres, tmp_path, engine="scripted", model=str(model_dir))
+    settings = settings_for(postgres, tmp_path, engine="vllm", model=str(model_dir))
     with running(settings, [narrow]) as url, httpx.Client(base_url=url, timeout=30) as client:
         ok(client.put("/tools", json={"format": "rapidapi", "documents": TOOLS}))
         answers: list[Any] = []

@@ -11,23 +11,30 @@ import pytest
 
 from app.catalogue.parse import parse
 from app.domain import HistorySetting, Interaction, Rating, Tool, ToolCall, ToolSource
-from app.inference.scripted import ScriptedEngine
 from app.prompting.formats import format_named
 from app.prompting.tokenizer import PromptTokenizer
-from app.retrieval.intents import intents
+from app.retrieval.embedders.packaged import PackagedEmbedder
 from app.retrieval.matcher import Matcher
-from app.retrieval.packaged_embedder import PackagedEmbedder
 from app.retrieval.preferences import PreferenceRanker
+from app.retrieval.query import intents
 from app.retrieval.ranker_weights import load_weights
-from app.retrieval.retriever import CatalogueSnapshot
+from app.retrieval.snapshot import CatalogueSnapshot
 from app.retrieval.texts import retrieval_text
-from tests.catalogue import MIRANDEX_SEARCH, QUIET_SEARCH, QUIET_TRANSLATE, TINKLE_SEARCH, TINKLE_TRANSLATE, TOOLS
 from tests.conftest import running, settings_for
-from tests.shipped import random_matcher
-from tests.steps import ok
-from training.benchmark.records import Instance, Part
-from training.benchmark.systems import Scenes
-from training.questions import Examples, Question, Questions
+from tests.support.catalogue import (
+    MIRANDEX_SEARCH,
+    QUIET_SEARCH,
+    QUIET_TRANSLATE,
+    TINKLE_SEARCH,
+    TINKLE_TRANSLATE,
+    TOOLS,
+)
+from tests.support.scripted_engine import ScriptedEngine
+from tests.support.shipped import random_matcher
+from tests.support.steps import ok
+from training.data.records import Instance, Part
+from training.data.systems import Scenes
+from training.examples import Examples, Question, Questions
 
 SETTINGS = [HistorySetting.PREFERRED_ONLY, HistorySetting.RATING_INTEGRATED, HistorySetting.CHRONOLOGICAL]
 ASKED = "What is the weather forecast for Lisbon? I also want 20 euros in yen."
@@ -89,7 +96,7 @@ def service(
 ) -> Iterator[tuple[str, Service]]:
     engine = ScriptedEngine()
     settings = settings_for(
-        postgres, tmp_path_factory.mktemp("data"), engine="scripted", model=str(model_dir), prompt_format=request.param
+        postgres, tmp_path_factory.mktemp("data"), engine="vllm", model=str(model_dir), prompt_format=request.param
     )
     with running(settings, [engine], matcher_dir.parent) as url:
         ok(httpx.put(f"{url}/tools", json={"format": "rapidapi", "documents": TOOLS}, timeout=60))

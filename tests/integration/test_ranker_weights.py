@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.composition.application import create_app
 from app.errors import SetupError
-from app.main import create_app
-from tests.catalogue import TOOLS
 from tests.conftest import running, settings_for
+from tests.support.catalogue import TOOLS
 
 
 async def test_weights_that_cannot_be_read_stop_the_start(postgres: str, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.catalogue import QUIET_WEATHER, TOOLS, document
 from tests.conftest import running, settings_for
-from tests.servers import RedisServer
-from tests.steps import add_history, call, feedback, history, interaction, ok, problem
+from tests.support.catalogue import QUIET_WEATHER, TOOLS, document
+from tests.support.servers import RedisServer
+from tests.support.steps import add_history, call, feedback, history, interaction, ok, problem
 
 ASK = "How many glowworms has Rome?"
 GLOWWORMS = document("Zoo", "Glow", "Count", "Tells how many glowworms a city has.", ("city", "STRING"))
@@ -26,7 +26,7 @@ class Replicas:
         self._stack = ExitStack()
 
     def start(self, *, poll: float, redis_url: str = "") -> tuple[httpx.Client, httpx.Client]:
-        """Two replicas, with data directories of their own; the catalogue is that of `tests.catalogue`."""
+        """Two replicas, with data directories of their own; the catalogue is that of `tests.support.catalogue`."""
         urls = [
             self._stack.enter_context(
                 running(

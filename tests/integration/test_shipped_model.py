@@ -9,15 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from app.config import Settings
-from app.engines import OpenModel, open_model
+from app.composition.model import OpenModel, open_model
+from app.composition.served_model import Served, served
+from app.composition.settings import Settings
 from app.errors import SetupError
-from app.served import Served, served
-from tests.catalogue import QUIET_SEARCH, QUIET_TRANSLATE, QUIET_WEATHER, TOOLS
 from tests.conftest import running, settings_for
-from tests.shipped import BUDGET, manifest, random_matcher, shipped_models
-from tests.steps import add_history, call, interaction, ok
-from tests.tiny_model import tiny_model
+from tests.support.catalogue import QUIET_SEARCH, QUIET_TRANSLATE, QUIET_WEATHER, TOOLS
+from tests.support.shipped import BUDGET, manifest, random_matcher, shipped_models
+from tests.support.steps import add_history, call, interaction, ok
+from tests.support.tiny_model import tiny_model
 from training.evaluate.config import ModelSystem, load_system
 
 DIMENSION = 384

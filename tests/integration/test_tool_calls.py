@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.catalogue import (
+from tests.support.catalogue import (
     MIRANDEX_WEATHER,
     QUIET_SEARCH,
     QUIET_TRANSLATE,
@@ -14,7 +14,7 @@ from tests.catalogue import (
     TINKLE_TRANSLATE,
     TINKLE_WEATHER,
 )
-from tests.steps import ASK, add_history, call, interaction
+from tests.support.steps import ASK, add_history, call, interaction
 
 
 def test_a_new_user_gets_a_tool_that_does_the_job_with_parameters_from_the_instruction(

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from app.api import cursors
-from tests.catalogue import TOOLS, document
 from tests.conftest import _new_database, running, settings_for
-from tests.steps import add_history, call, history, interaction, ok, problem
+from tests.support.catalogue import TOOLS, document
+from tests.support.steps import add_history, call, history, interaction, ok, problem
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import finetune_cases
+from tests.support import finetune_cases
 
 
 @dataclass(frozen=True)

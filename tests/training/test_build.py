@@ -21,27 +21,27 @@ from typing import Any
 import pytest
 import yaml
 
-from app.calling.validation import invalid_parameters
+from app.answers.validation import invalid_parameters
 from app.catalogue.parse import parse
 from app.domain import HistorySetting, Json, Tool
 from app.errors import SetupError
-from tests.catalogue import TOOLS, document
-from tests.fake_openai import FakeOpenAI, proper, saying
+from tests.support.catalogue import TOOLS, document
+from tests.support.fake_openai import FakeOpenAI, proper, saying
 from tests.training.test_embedding import OTHER_MACHINE
-from training.benchmark.build import Built, build
-from training.benchmark.config import BenchmarkConfig, load_config
-from training.benchmark.dataset import Dataset, read_dataset, read_rows, tool_names
-from training.benchmark.group import read_groups
-from training.benchmark.interface import inputs
-from training.benchmark.parquet import read_parquet
-from training.benchmark.preferences import SETTINGS, read_users
-from training.benchmark.records import Instance, Part
-from training.benchmark.understand import UNDERSTOOD
-from training.benchmark.vectors import load_vectors
 from training.cli import main
+from training.common.stages import LOCK, MANIFEST, NO_PROGRESS, only_here
+from training.data.dataset import Dataset, read_dataset, read_rows, tool_names
+from training.data.parquet import read_parquet
+from training.data.records import Instance, Part
 from training.generators.catalogue.build import DOCUMENTS
-from training.generators.openai.costs import BudgetSpent
-from training.stages import LOCK, MANIFEST, NO_PROGRESS, only_here
+from training.openai.costs import BudgetSpent
+from training.petoolbench.build import Built, build
+from training.petoolbench.config import BenchmarkConfig, load_config
+from training.petoolbench.interface import inputs
+from training.petoolbench.stage_2_understand import UNDERSTOOD
+from training.petoolbench.stage_3_group import read_groups
+from training.petoolbench.stage_4_preferences import SETTINGS, read_users
+from training.petoolbench.vectors import load_vectors
 
 ROOT = Path(__file__).parents[2]
 CONFIG: dict[str, Json] = {
@@ -55,7 +55,7 @@ CONFIG: dict[str, Json] = {
 WANTED = {Part.TRAIN: 10, Part.TEST: 5, Part.UNSEEN: 2}
 """Instances in each setting."""
 FEW = {"train": 12, "test": 6, "unseen": 0}
-"""Instances for the tools of `tests.catalogue`."""
+"""Instances for the tools of `tests.support.catalogue`."""
 
 
 def config_of(**sections: Json) -> BenchmarkConfig:

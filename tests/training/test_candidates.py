@@ -11,17 +11,23 @@ import pytest
 
 from app.catalogue.rapidapi import parse_document
 from app.domain import Json, Tool, ToolCall
-from app.retrieval.intents import intents
-from app.retrieval.retriever import CatalogueSnapshot
+from app.retrieval.query import intents
+from app.retrieval.snapshot import CatalogueSnapshot
 from app.retrieval.texts import retrieval_text
-from tests.training.published_cases import document, parameter
-from training.benchmark.candidates import CANDIDATES, CandidateChooser, Chosen, choose_candidates, read_candidates
-from training.benchmark.config import CandidateConfig
-from training.benchmark.group import Group
-from training.benchmark.instructions import Asked
-from training.benchmark.interface import inputs
-from training.embedding import Vectors, embed
-from training.stages import NO_PROGRESS, Progress
+from tests.support.published_cases import document, parameter
+from training.common.embedding import Vectors, embed
+from training.common.stages import NO_PROGRESS, Progress
+from training.petoolbench.config import CandidateConfig
+from training.petoolbench.interface import inputs
+from training.petoolbench.stage_3_group import Group
+from training.petoolbench.stage_6_instructions import Asked
+from training.petoolbench.stage_7_candidates import (
+    CANDIDATES,
+    CandidateChooser,
+    Chosen,
+    choose_candidates,
+    read_candidates,
+)
 
 WORDS = [
     *("weather", "rain", "recipe", "flight", "train", "hotel", "song", "film", "stock", "coin"),

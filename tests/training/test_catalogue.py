@@ -13,22 +13,22 @@ from typing import Any
 
 import pytest
 
-from app.calling.validation import invalid_parameters
+from app.answers.validation import invalid_parameters
 from app.catalogue.parse import parse
 from app.domain import Json, Tool
 from app.errors import SetupError
-from training.benchmark.config import PrepareConfig
-from training.benchmark.dataset import read_rows
-from training.benchmark.prepare import DROPPED, TOOLS, prepare
-from training.benchmark.truth import TRUTH, Truth, read_truth
+from training.common.seeding import rng
+from training.common.stages import NO_PROGRESS
+from training.data.dataset import read_rows
+from training.data.truth import TRUTH, Truth, read_truth
 from training.generators.catalogue.build import DOCUMENTS, write_catalogue
 from training.generators.catalogue.jobs import Job, categories, jobs
 from training.generators.catalogue.providers import Providers, archetypes
 from training.generators.lexicon import lexicon
 from training.generators.template.clauses import sentences
 from training.generators.values import KINDS, word_lists
-from training.seeding import rng
-from training.stages import NO_PROGRESS
+from training.petoolbench.config import PrepareConfig
+from training.petoolbench.stage_1_prepare import DROPPED, TOOLS, prepare
 
 JOBS = list(jobs().values())
 SOUND, FLAWED = 300, 40

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.training.published_cases import dataset
-from training.benchmark.dataset import read_dataset, write_dataset
-from training.benchmark.records import Part
+from tests.support.published_cases import dataset
+from training.data.dataset import read_dataset, write_dataset
+from training.data.records import Part
 
 CARD = {"config": "cases", "seed": 1, "writer": "template", "tools": 5, "categories": 4, "instances": {}}
 

@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from app.retrieval.packaged_embedder import PackagedEmbedder
-from training import embedding
-from training.embedding import STEPS, Vectors, embed
+from app.retrieval.embedders.packaged import PackagedEmbedder
+from training.common import embedding
+from training.common.embedding import STEPS, Vectors, embed
 
 ROOT = Path(__file__).parents[2]
 OTHER_MACHINE = {
@@ -131,7 +131,7 @@ def test_progress_tells_every_text_once() -> None:
 
 DIGEST = """
 import hashlib, json, sys
-from training.embedding import embed
+from training.common.embedding import embed
 texts, wanted = json.load(sys.stdin)
 vectors = embed(texts)
 print(hashlib.sha256(vectors[wanted].tobytes()).hexdigest())
@@ -176,7 +176,7 @@ def test_many_texts_give_what_few_at_a_time_give() -> None:
 
 
 LONG = f"""
-from training.embedding import embed
+from training.common.embedding import embed
 if __name__ == "__main__":
     print("start", flush=True)
     embed([f"{{number}} " + "some words of a text that takes its time " * 12 for number in range({MANY} * 8)],

@@ -15,10 +15,10 @@ from app.errors import SetupError
 from app.prompting.builder import PromptBuilder
 from app.prompting.formats import format_named
 from app.prompting.tokenizer import PromptTokenizer
-from tests.fake_openai import FakeOpenAI, chat, first, giving, refusal
-from tests.fake_vllm import Behaviour, Received
-from tests.tiny_model import tiny_tokenizer
-from tests.training.evaluate_cases import benchmark, questions
+from tests.support.evaluate_cases import benchmark, questions
+from tests.support.fake_openai import FakeOpenAI, chat, first, giving, refusal
+from tests.support.fake_vllm import Behaviour, Received
+from tests.support.tiny_model import tiny_tokenizer
 from training.evaluate.chat import AskedEndpoint
 from training.evaluate.config import ChatSystem
 from training.evaluate.metrics import judge

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.domain import HistorySetting, ToolCall
-from tests.training.published_cases import DOTS, PLAIN, UNICODE, instance
-from training.benchmark.records import Part
+from tests.support.published_cases import DOTS, PLAIN, UNICODE, instance
+from training.data.records import Part
 from training.evaluate.metrics import ErrorKind, Said, judge, same_value
 from training.evaluate.paper import TABLE_1, TABLE_2
 from training.evaluate.statistics import Share, paired

@@ -6,25 +6,25 @@ from typing import Any
 
 import pytest
 
-from app.calling.answers import write_answer
+from app.answers.reading.answers import write_answer
 from app.domain import AnswerStyle
 from app.errors import EngineDown, EngineRefused, SetupError
 from app.inference.engine import GenerationRequest
-from app.inference.scripted import ScriptedEngine
 from app.prompting.builder import PromptBuilder
 from app.prompting.formats import format_named
 from app.prompting.tokenizer import PromptTokenizer
-from tests.fake_vllm import FakeVllm, answering, completion, reply
-from tests.tiny_model import tiny_adapter, tiny_model, tiny_tokenizer
-from tests.training.evaluate_cases import benchmark, questions
-from training.benchmark.records import Part
+from tests.support.evaluate_cases import benchmark, questions
+from tests.support.fake_vllm import FakeVllm, answering, completion, reply
+from tests.support.scripted_engine import ScriptedEngine
+from tests.support.tiny_model import tiny_adapter, tiny_model, tiny_tokenizer
+from training.data.records import Part
 from training.evaluate.config import ModelSystem
 from training.evaluate.evaluate import Evaluation, Wanted
 from training.evaluate.metrics import judge
 from training.evaluate.model import AskedModel
 from training.evaluate.opening import open_system
 from training.evaluate.systems import Failed
-from training.questions import Question
+from training.examples import Question
 
 QUESTION = questions()[1]
 OTHER = [each.tool.name for each in QUESTION.ordered].index(QUESTION.ranked[-1].tool.name)

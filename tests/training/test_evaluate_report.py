@@ -7,16 +7,16 @@ import pytest
 from typer.testing import CliRunner
 
 from app.errors import SetupError
-from tests.training.evaluate_cases import benchmark
-from training.benchmark.records import Instance, Part
+from tests.support.evaluate_cases import benchmark
 from training.cli import cli
+from training.data.benchmark import OpenedBenchmark
+from training.data.records import Instance, Part
 from training.evaluate.answers import AnswerFile, Identity, Row, append
 from training.evaluate.config import SystemConfig, load_system
 from training.evaluate.evaluations import read_evaluation
 from training.evaluate.metrics import Said
 from training.evaluate.report import write_evaluation_report
 from training.evaluate.scores import compared
-from training.opened import OpenedBenchmark
 
 MODEL = {
     "name": "base", "stage": "sft", "prompt_format": "hinted-1", "prompt_tokens": 4000,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import SetupError
-from tests.training.evaluate_cases import RANKER, Telling, benchmark, questions, right
-from training.benchmark.records import Instance, Part
+from tests.support.evaluate_cases import RANKER, Telling, benchmark, questions, right
+from training.data.records import Instance, Part
 from training.evaluate.answers import AnswerFile, Identity, Row
 from training.evaluate.evaluate import Evaluation, Wanted
 from training.evaluate.metrics import Said
@@ -16,7 +16,7 @@ from training.evaluate.opening import identity_of
 from training.evaluate.runner import GIVE_UP_AFTER, run
 from training.evaluate.scores import scores_of
 from training.evaluate.systems import Failed
-from training.questions import Question
+from training.examples import Question
 
 IDENTITY = Identity({"kind": "ranker"}, {"digest": "d"}, {})
 

@@ -6,8 +6,8 @@ import pytest
 
 from app.domain import HistorySetting
 from app.errors import SetupError
-from tests.training.evaluate_cases import benchmark
-from training.benchmark.records import Part
+from tests.support.evaluate_cases import benchmark
+from training.data.records import Part
 from training.evaluate.config import ChatSystem, ModelSystem, load_system, shipped_systems
 from training.evaluate.samples import chosen
 

@@ -12,8 +12,8 @@ import yaml
 
 from app.inference.local.adapters import Adapters
 from app.inference.local.model import CausalModel
+from tests.support.finetune_cases import run, sft_values, tensors
 from tests.training.conftest import Tiny
-from tests.training.finetune_cases import run, sft_values, tensors
 
 
 def test_fsdp_over_two_processes_equals_one_process_with_the_same_batch(tiny: Tiny, tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_fsdp_over_two_processes_equals_one_process_with_the_same_batch(tiny: Ti
     reports.mkdir()
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     ran = subprocess.run(
-        [*launch, "-m", "tests.training.distributed_worker", str(config), str(reports)],
+        [*launch, "-m", "tests.support.distributed_worker", str(config), str(reports)],
         capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-4000:]

@@ -11,16 +11,16 @@ import torch
 from app.errors import SetupError
 from app.inference.local.adapters import Adapters
 from app.inference.local.model import CausalModel
-from app.inference.manifests import read_manifest, verify_files, weights_digest
+from app.model_files.manifest import read_manifest, verify_files, weights_digest
+from tests.support.finetune_cases import BUDGET, dpo_values, run, sft_values, tensors
 from tests.training.conftest import Tiny
-from tests.training.finetune_cases import BUDGET, dpo_values, run, sft_values, tensors
+from training.common.stages import NO_PROGRESS
+from training.data.benchmark import open_benchmark
 from training.finetune.config import FinetuneConfig
 from training.finetune.models import load_model, load_tokenizer
 from training.finetune.pair_rows import gather_dpo, make_pairs
 from training.finetune.sources import find_sources
 from training.finetune.trainers import PairTrainer, training_arguments
-from training.opened import open_benchmark
-from training.stages import NO_PROGRESS
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_without_pairs_dpo_says_how_to_make_them(tiny: Tiny) -> None:
 
 
 def test_an_adapter_of_another_base_is_refused(tiny: Tiny, tmp_path: Path) -> None:
-    from tests.tiny_model import tiny_model
+    from tests.support.tiny_model import tiny_model
 
     other = tiny_model(tmp_path / "other", seed=5)
     with pytest.raises(SetupError, match="name the base it was trained for"):

@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 
-from app.calling.answers import read_answer, write_answer
-from app.calling.validation import invalid_parameters
+from app.answers.reading.answers import read_answer, write_answer
+from app.answers.validation import invalid_parameters
 from app.domain import Json, ToolCall
 from app.errors import EngineDown, SetupError
 from app.inference.engine import Generation, GenerationRequest
 from app.prompting.formats import format_named
 from app.prompting.tokenizer import PromptTokenizer
+from tests.support.finetune_cases import dpo_values, sft_values
 from tests.training.conftest import Tiny
-from tests.training.finetune_cases import dpo_values, sft_values
-from training.benchmark.records import Part
+from training.common.stages import NO_PROGRESS
+from training.data.benchmark import open_benchmark
+from training.data.records import Part
+from training.examples import Examples, Question
 from training.finetune.config import FinetuneConfig, PairSettings
 from training.finetune.pair_rows import make_pairs
 from training.finetune.pairs import FALLBACK, SAMPLED, Pair, judge, pair_of, report_of, same_value
 from training.finetune.sampling import Sampled, Sampler, read_samples, sample_all
-from training.opened import open_benchmark
-from training.questions import Examples, Question
-from training.stages import NO_PROGRESS
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
 from app.errors import SetupError
+from tests.support.finetune_cases import dpo_values, sft_values
 from tests.training.conftest import Tiny
-from tests.training.finetune_cases import dpo_values, sft_values
+from training.common.stages import NO_PROGRESS
+from training.data.benchmark import open_benchmark
 from training.finetune.batches import AnswerCollator
 from training.finetune.config import FinetuneConfig, load_config
 from training.finetune.head import add_answer_head
@@ -22,8 +24,6 @@ from training.finetune.plan import make_plan
 from training.finetune.prompts import write_examples
 from training.finetune.shape import shape_of
 from training.finetune.sources import find_sources
-from training.opened import open_benchmark
-from training.stages import NO_PROGRESS
 
 LLAMA_8B: dict[str, Any] = {
     "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,

@@ -7,15 +7,15 @@ import pytest
 
 from app.errors import SetupError
 from app.prompting.tokenizer import PromptTokenizer
+from tests.support.finetune_cases import BUDGET, sft_values
 from tests.training.conftest import Tiny
-from tests.training.finetune_cases import BUDGET, sft_values
-from training.benchmark.records import Part
+from training.common.stages import Progress
+from training.data.benchmark import open_benchmark
+from training.data.records import Part
+from training.examples import Examples
 from training.finetune.config import FinetuneConfig
 from training.finetune.prompts import Written, write_examples
 from training.finetune.sources import Sources, find_sources
-from training.opened import open_benchmark
-from training.questions import Examples
-from training.stages import Progress
 
 
 class Steps:

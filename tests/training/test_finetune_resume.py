@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import yaml
 
+from tests.support.finetune_cases import run, sft_values, tensors
 from tests.training.conftest import Tiny
-from tests.training.finetune_cases import run, sft_values, tensors
 
 PATIENCE = 120.0
 

@@ -9,10 +9,12 @@ import pytest
 from app.errors import SetupError
 from app.inference.local.adapters import Adapters
 from app.inference.local.model import CausalModel, Piece
-from app.inference.manifests import read_manifest, verify_files, weights_digest
+from app.model_files.manifest import read_manifest, verify_files, weights_digest
 from app.prompting.tokenizer import PromptTokenizer
+from tests.support.finetune_cases import BUDGET, run, sft_values
 from tests.training.conftest import Tiny
-from tests.training.finetune_cases import BUDGET, run, sft_values
+from training.common.stages import NO_PROGRESS, Progress
+from training.data.benchmark import open_benchmark
 from training.finetune.batches import IGNORED, AnswerCollator
 from training.finetune.callbacks import newest_checkpoint
 from training.finetune.config import FinetuneConfig
@@ -20,8 +22,6 @@ from training.finetune.models import load_model, load_tokenizer
 from training.finetune.prompts import write_examples
 from training.finetune.sources import find_sources
 from training.finetune.trainers import AnswerTrainer, training_arguments
-from training.opened import open_benchmark
-from training.stages import NO_PROGRESS, Progress
 
 
 def test_the_adapter_is_one_that_the_local_engine_takes_and_changes_its_answers(tiny: Tiny) -> None:

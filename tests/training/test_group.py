@@ -14,13 +14,22 @@ from app.catalogue.openai import parse_document as openai_tool
 from app.catalogue.rapidapi import parse_document
 from app.domain import Json, Tool
 from app.retrieval.preferences import provider_key
-from tests.training.published_cases import document, parameter
-from training.benchmark.config import GroupConfig
-from training.benchmark.dataset import read_rows
-from training.benchmark.group import CLUSTERS, GROUPS, Group, Grouping, Neighbours, group, held_out, read_groups
-from training.benchmark.interface import inputs, output, same_output
-from training.embedding import Vectors
-from training.stages import NO_PROGRESS
+from tests.support.published_cases import document, parameter
+from training.common.embedding import Vectors
+from training.common.stages import NO_PROGRESS
+from training.data.dataset import read_rows
+from training.petoolbench.config import GroupConfig
+from training.petoolbench.interface import inputs, output, same_output
+from training.petoolbench.stage_3_group import (
+    CLUSTERS,
+    GROUPS,
+    Group,
+    Grouping,
+    Neighbours,
+    group,
+    held_out,
+    read_groups,
+)
 
 CITY = parameter("city", "STRING")
 

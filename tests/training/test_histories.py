@@ -9,13 +9,19 @@ import pytest
 
 from app.catalogue.rapidapi import parse_document
 from app.domain import HistorySetting, Interaction, Json, Rating, Tool
-from tests.training.published_cases import document, parameter
-from training.benchmark.histories import HISTORIES, asked_at, interaction_times, read_histories, write_histories
-from training.benchmark.preferences import SETTINGS, Entry, User
-from training.benchmark.records import Attributes, ToolUse, Understanding
+from tests.support.published_cases import document, parameter
+from training.common.stages import NO_PROGRESS, Progress
+from training.data.records import Attributes, ToolUse, Understanding
 from training.generators.values import TODAY
 from training.generators.writer import PlannedInteraction, WriterRejected
-from training.stages import NO_PROGRESS, Progress
+from training.petoolbench.stage_4_preferences import SETTINGS, Entry, User
+from training.petoolbench.stage_5_histories import (
+    HISTORIES,
+    asked_at,
+    interaction_times,
+    read_histories,
+    write_histories,
+)
 
 PREFERRED_ONLY, RATING_INTEGRATED, CHRONOLOGICAL = SETTINGS
 TOOLS = {

@@ -8,14 +8,20 @@ import pytest
 
 from app.catalogue.rapidapi import parse_document
 from app.domain import Interaction, Json, Tool, ToolCall
-from tests.training.published_cases import document, parameter
-from training.benchmark.dataset import read_rows
-from training.benchmark.group import Group
-from training.benchmark.instructions import INSTRUCTIONS, Asked, Material, read_instructions, write_instructions
-from training.benchmark.preferences import SETTINGS, User
-from training.benchmark.records import Attributes, ToolUse, Understanding
+from tests.support.published_cases import document, parameter
+from training.common.stages import NO_PROGRESS, Progress
+from training.data.dataset import read_rows
+from training.data.records import Attributes, ToolUse, Understanding
 from training.generators.writer import PlannedInteraction, WriterRejected
-from training.stages import NO_PROGRESS, Progress
+from training.petoolbench.stage_3_group import Group
+from training.petoolbench.stage_4_preferences import SETTINGS, User
+from training.petoolbench.stage_6_instructions import (
+    INSTRUCTIONS,
+    Asked,
+    Material,
+    read_instructions,
+    write_instructions,
+)
 
 CITY = parameter("city", "STRING")
 MATCH = [

@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain import Json, Parameter, Tool
-from training.benchmark.interface import inputs, output, same_output
+from training.petoolbench.interface import inputs, output, same_output
 
 
 def parameter(name: str, kind: str = "string", *, required: bool = True) -> Parameter:

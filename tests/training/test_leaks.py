@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain import Parameter, Tool
-from training.benchmark.leaks import leak
+from training.petoolbench.leaks import leak
 
 SHARED = ["get the weather forecast of a city"]
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from app.calling.extraction.text import words_of
+from app.extraction.text import words_of
 from training.generators.lexicon import NEUTRAL, Attribute, lexicon, plain
 from training.generators.template.clauses import sentences
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from app.calling.validation import invalid_parameters
+from app.answers.validation import invalid_parameters
 from app.domain import HistorySetting, Interaction, Json, Parameter, Rating, Tool, ToolCall
 from app.errors import SetupError
-from tests.fake_openai import (
+from tests.support.fake_openai import (
     LIES,
     FakeOpenAI,
     changed,
@@ -32,16 +32,16 @@ from tests.fake_openai import (
     refusal,
     saying,
 )
-from tests.fake_vllm import Behaviour, Received, after, reply
-from training.benchmark.records import Attributes, ToolUse
+from tests.support.fake_vllm import Behaviour, Received, after, reply
+from training.data.records import Attributes, ToolUse
 from training.generators.openai.answers import coerced, names
-from training.generators.openai.cache import Cache
-from training.generators.openai.costs import BudgetSpent, TokenUsage
 from training.generators.openai.documents import MAX_DOCUMENT, document
-from training.generators.openai.settings import OpenAISettings
-from training.generators.openai.wire import Answer
 from training.generators.openai.writer import OpenAIWriter
 from training.generators.writer import PlannedInteraction, Writer, WriterRejected
+from training.openai.cache import Cache
+from training.openai.costs import BudgetSpent, TokenUsage
+from training.openai.settings import OpenAISettings
+from training.openai.wire import Answer
 
 ROOT = Path(__file__).parents[2]
 CITY = Parameter("city", {"type": "string"}, required=True, description="Where")
@@ -724,9 +724,9 @@ class TestCache:
 WRITING = """
 import sys
 from pathlib import Path
-from training.generators.openai.cache import Cache
-from training.generators.openai.costs import TokenUsage
-from training.generators.openai.wire import Answer
+from training.openai.cache import Cache
+from training.openai.costs import TokenUsage
+from training.openai.wire import Answer
 cache = Cache(Path(sys.argv[1]))
 for number in range(int(sys.argv[2])):
     answer = cache.put(str(number), "m", Answer(sys.argv[3] + "text" * 200, "stop", TokenUsage(1, 1)), 0.5)
@@ -737,7 +737,7 @@ ASKING = """
 import asyncio, sys
 from pathlib import Path
 from app.domain import Parameter, Tool
-from training.generators.openai.settings import OpenAISettings
+from training.openai.settings import OpenAISettings
 from training.generators.openai.writer import OpenAIWriter
 TOOL = Tool("Weather.Quietcloud.Forecast", "Weather", "Quietcloud", "Forecast", "")
 async def main():

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from app.errors import SetupError
-from tests.training.published_cases import TOOLS, dataset
-from training.benchmark.card import dataset_card
-from training.benchmark.dataset import Dataset
-from training.benchmark.parquet import read_parquet, write_parquet
+from tests.support.published_cases import TOOLS, dataset
+from training.data.card import dataset_card
+from training.data.dataset import Dataset
+from training.data.parquet import read_parquet, write_parquet
 
 FILES = {"train.parquet", "test.parquet", "unseen.parquet", "tools.parquet"}
 
@@ -39,8 +39,8 @@ def test_many_rows_come_back(tmp_path: Path) -> None:
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     write_parquet(dataset(), tmp_path / "here")
     script = (
-        "import sys, pathlib; from tests.training.published_cases import dataset; "
-        "from training.benchmark.parquet import write_parquet; "
+        "import sys, pathlib; from tests.support.published_cases import dataset; "
+        "from training.data.parquet import write_parquet; "
         "write_parquet(dataset(), pathlib.Path(sys.argv[1]))"
     )
     root = Path(__file__).parents[2]

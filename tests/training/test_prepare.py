@@ -11,15 +11,15 @@ import pytest
 from app.catalogue.rapidapi import parse_document
 from app.domain import HistorySetting, Interaction, Json, Tool
 from app.errors import SetupError
-from tests.training.published_cases import document, parameter
-from training.benchmark.config import PrepareConfig
-from training.benchmark.dataset import read_rows
-from training.benchmark.prepare import DROPPED, TOOLS, prepare
-from training.benchmark.records import Attributes, ToolUse
-from training.benchmark.understand import REJECTED, UNDERSTOOD, read_understood, understand
-from training.benchmark.writing import write_all
+from tests.support.published_cases import document, parameter
+from training.common.stages import NO_PROGRESS, Progress
+from training.data.dataset import read_rows
+from training.data.records import Attributes, ToolUse
 from training.generators.writer import PlannedInteraction, WriterRejected
-from training.stages import NO_PROGRESS, Progress
+from training.petoolbench.config import PrepareConfig
+from training.petoolbench.stage_1_prepare import DROPPED, TOOLS, prepare
+from training.petoolbench.stage_2_understand import REJECTED, UNDERSTOOD, read_understood, understand
+from training.petoolbench.writing import write_all
 
 FORECAST = document("Weather", "Sky", "Forecast", api_description="Tells tomorrow's temperature and rain.")
 TIDES = document("Weather", "Sea", "Tides", api_description="High and low water of every harbour.")

@@ -12,7 +12,7 @@ import pytest
 
 from app.domain import HistorySetting, Json, Rating, Tool, ToolCall
 from app.errors import SetupError
-from tests.training.published_cases import (
+from tests.support.published_cases import (
     DOTS,
     LIKE_BRACKETS,
     OPENAI,
@@ -23,12 +23,12 @@ from tests.training.published_cases import (
     WITHOUT_PARAMETERS,
     dataset,
 )
-from training.benchmark.dataset import Dataset
-from training.benchmark.published import ImportReport, PublishedReport, entries, export_published, import_published
-from training.benchmark.published.documents import tool_document, tool_of
-from training.benchmark.published.layout import own_name, published_name
-from training.benchmark.published.reading import read_prompt
-from training.benchmark.records import Instance, Part
+from training.data.dataset import Dataset
+from training.data.published import ImportReport, PublishedReport, entries, export_published, import_published
+from training.data.published.documents import tool_document, tool_of
+from training.data.published.layout import own_name, published_name
+from training.data.published.reading import read_prompt
+from training.data.records import Instance, Part
 
 # ---------------------------------------------------------------- there and back
 

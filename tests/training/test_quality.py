@@ -15,17 +15,17 @@ from scipy.stats import binomtest
 
 from app.catalogue.rapidapi import parse_document
 from app.domain import HistorySetting, Interaction, Json, Rating, Tool, ToolCall
-from app.retrieval.retriever import Retrieved
-from tests.training.published_cases import document, parameter
-from training.benchmark.dataset import Dataset
-from training.benchmark.group import Group
-from training.benchmark.preferences import SETTINGS
-from training.benchmark.quality import QUALITY, measure_quality
-from training.benchmark.records import Instance, Part
-from training.benchmark.systems import WIDTH, Oracle, Scene, Scenes, Systems, accuracy, interval, systems_table
-from training.benchmark.truth import Truth
-from training.embedding import embed
-from training.stages import NO_PROGRESS
+from app.retrieval.snapshot import Retrieved
+from tests.support.published_cases import document, parameter
+from training.common.embedding import embed
+from training.common.stages import NO_PROGRESS
+from training.data.dataset import Dataset
+from training.data.records import Instance, Part
+from training.data.systems import WIDTH, Oracle, Scene, Scenes, Systems, accuracy, interval, systems_table
+from training.data.truth import Truth
+from training.petoolbench.quality import QUALITY, measure_quality
+from training.petoolbench.stage_3_group import Group
+from training.petoolbench.stage_4_preferences import SETTINGS
 
 PREFERRED_ONLY, RATING_INTEGRATED, CHRONOLOGICAL = SETTINGS
 LIKED, DISLIKED = Rating.LIKED, Rating.DISLIKED

@@ -11,19 +11,19 @@ import pytest
 
 from app.domain import Json, ToolCall
 from app.errors import SetupError
-from app.retrieval.functionality import functional_fit
+from app.retrieval.functional_fit import functional_fit
 from app.retrieval.preferences import PreferenceRanker, RankerWeights
 from app.retrieval.ranker_weights import load_weights
 from tests.training.test_quality import benchmark, documents, shared
-from training.benchmark.dataset import Dataset, write_dataset
-from training.benchmark.preferences import SETTINGS
-from training.benchmark.records import Instance, Part
-from training.benchmark.systems import Scene, Scenes, Systems, accuracy
-from training.benchmark.understand import UNDERSTOOD
-from training.benchmark.vectors import save_vectors
-from training.ranker import CARD, FITTED, WEIGHTS, Fitted, Listed, fit, fit_built, fit_ranker, lists
-from training.seeding import rng
-from training.stages import NO_PROGRESS, Progress, Workspace, digest, write_rows
+from training.common.seeding import rng
+from training.common.stages import NO_PROGRESS, Progress, Workspace, digest, write_rows
+from training.data.dataset import Dataset, write_dataset
+from training.data.records import Instance, Part
+from training.data.systems import Scene, Scenes, Systems, accuracy
+from training.fitting.ranker import CARD, FITTED, WEIGHTS, Fitted, Listed, fit, fit_built, fit_ranker, lists
+from training.petoolbench.stage_2_understand import UNDERSTOOD
+from training.petoolbench.stage_4_preferences import SETTINGS
+from training.petoolbench.vectors import save_vectors
 
 
 def read_report(directory: Path) -> Mapping[str, Json]:

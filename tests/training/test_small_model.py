@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from app.calling.answers import read_answer
+from app.answers.reading.answers import read_answer
 from app.domain import AnswerStyle, Parameter, Tool, ToolCall
-from app.inference.manifests import read_manifest, verify_files
+from app.model_files.manifest import read_manifest, verify_files
 from app.prompting.tokenizer import PromptTokenizer
 from tests.training.conftest import Tiny
-from training.benchmark.records import Part
-from training.opened import OpenedBenchmark, open_benchmark
-from training.small.base import Material, make_base
-from training.small.config import Architecture, Pretraining, SmallConfig
-from training.small.network import SmallLlama
-from training.small.pretrain import Pretrainer, Writer, batches
-from training.small.tokenizer import save_tokenizer, train_tokenizer
-from training.small.uses import Drills, Redrawer, Rivals, Use, uses_of
-from training.stages import NO_PROGRESS
+from training.common.stages import NO_PROGRESS
+from training.data.benchmark import OpenedBenchmark, open_benchmark
+from training.data.records import Part
+from training.pretraining.base import Material, make_base
+from training.pretraining.config import Architecture, Pretraining, SmallConfig
+from training.pretraining.network import SmallLlama
+from training.pretraining.pretrain import Pretrainer, Writer, batches
+from training.pretraining.tokenizer import save_tokenizer, train_tokenizer
+from training.pretraining.uses import Drills, Redrawer, Rivals, Use, uses_of
 
 SHAPE = Architecture(vocabulary=600, width=32, layers=2, heads=2, inner=48, context=1600)
 CONFIG = SmallConfig(

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from app.domain import HistorySetting, Interaction, Rating, ToolCall
-from training.benchmark.candidates import Chosen
-from training.benchmark.config import InstanceConfig
-from training.benchmark.histories import asked_at
-from training.benchmark.instructions import Asked
-from training.benchmark.preferences import SETTINGS, Entry, User
-from training.benchmark.records import Instance, Part
-from training.benchmark.split import Placed, counts, instance, split
+from training.data.records import Instance, Part
+from training.petoolbench.config import InstanceConfig
+from training.petoolbench.stage_4_preferences import SETTINGS, Entry, User
+from training.petoolbench.stage_5_histories import asked_at
+from training.petoolbench.stage_6_instructions import Asked
+from training.petoolbench.stage_7_candidates import Chosen
+from training.petoolbench.stage_8_split import Placed, counts, instance, split
 
 TRAIN, TEST, UNSEEN = Part
 

@@ -14,7 +14,7 @@ import pytest
 
 from app.domain import Json
 from app.errors import SetupError
-from training.stages import MANIFEST, Stage, Workspace, file_hash, read_manifest
+from training.common.stages import MANIFEST, Stage, Workspace, file_hash, read_manifest
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["one.txt", "two.bin"]
@@ -222,7 +222,7 @@ def test_a_removal_that_was_cut_short_is_finished(work: Work) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from training.stages import Workspace
+from training.common.stages import Workspace
 
 def produce(out):
     (out / "one.txt").write_text("hal")
@@ -265,7 +265,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from app.errors import SetupError
-from training.stages import Workspace, write_rows
+from training.common.stages import Workspace, write_rows
 
 def text(out):
     (out / "small.txt").write_text("small")

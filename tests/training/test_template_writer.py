@@ -13,22 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.calling.extraction.text import words_of
-from app.calling.validation import invalid_parameters
+from app.answers.validation import invalid_parameters
 from app.catalogue.parse import parse
 from app.catalogue.rapidapi import parse_document
 from app.domain import HistorySetting, Json, Rating, Tool
-from training.benchmark.dataset import read_rows
-from training.benchmark.leaks import leak
-from training.benchmark.records import Attributes, ToolUse
-from training.benchmark.truth import TRUTH, Truth, read_truth
+from app.extraction.text import words_of
+from training.common.stages import NO_PROGRESS
+from training.data.dataset import read_rows
+from training.data.records import Attributes, ToolUse
+from training.data.truth import TRUTH, Truth, read_truth
 from training.generators.catalogue.build import DOCUMENTS, write_catalogue
 from training.generators.catalogue.jobs import jobs
 from training.generators.lexicon import NEUTRAL, Attribute, lexicon
 from training.generators.template import TemplateWriter
 from training.generators.template.clauses import sentences
 from training.generators.writer import PlannedInteraction, WriterRejected
-from training.stages import NO_PROGRESS
+from training.petoolbench.leaks import leak
 
 VERBS = words_of(
     "add analyse browse calculate change check compare compute convert count create edit estimate fetch filter find "

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from app.domain import HistorySetting, Parameter, Rating, Tool
-from training.benchmark.config import InstanceConfig, PreferenceConfig
-from training.benchmark.dataset import read_rows
-from training.benchmark.group import Group
-from training.benchmark.preferences import (
+from training.common.embedding import STEPS, Vectors
+from training.common.stages import NO_PROGRESS, Progress
+from training.data.dataset import read_rows
+from training.petoolbench.config import InstanceConfig, PreferenceConfig
+from training.petoolbench.stage_3_group import Group
+from training.petoolbench.stage_4_preferences import (
     HALF_LIFE,
     SETTINGS,
     USERS,
@@ -29,8 +31,6 @@ from training.benchmark.preferences import (
     prefer,
     read_users,
 )
-from training.embedding import STEPS, Vectors
-from training.stages import NO_PROGRESS, Progress
 
 PREFERRED_ONLY, RATING_INTEGRATED, CHRONOLOGICAL = SETTINGS
 STYLES = 4
@@ -42,7 +42,7 @@ CONFIG = PreferenceConfig(tastes=(0.5, 0.3, 0.2), slips=0.3)
 
 
 def rounded(vectors: NDArray[np.float64]) -> Vectors:
-    """As `training.embedding` gives them: of length 1, in whole steps."""
+    """As `training.common.embedding` gives them: of length 1, in whole steps."""
     unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
     steps: Vectors = (np.round(unit * STEPS) / STEPS).astype(np.float32)
     return steps

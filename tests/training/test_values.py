@@ -10,11 +10,11 @@ from dateutil.parser import parse as read_date
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.calling.validation import invalid_parameters
+from app.answers.validation import invalid_parameters
 from app.catalogue.rapidapi import parse_document
 from app.domain import Tool
+from training.common.seeding import rng, shuffled_by_hash
 from training.generators.values import KINDS, TODAY, TYPES, Value, make_value, word_lists, words
-from training.seeding import rng, shuffled_by_hash
 
 SEEDS = st.integers(0, 2**64)
 MEMBERS = ("newest_first", "oldest_first", "best")

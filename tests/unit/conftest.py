@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.fake_vllm import FakeVllm
+from tests.support.fake_vllm import FakeVllm
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from app.composition.served_model import MODELS
 from app.errors import InvalidAdapter, SetupError
-from app.inference.adapter_config import read_config
-from app.inference.adapter_files import AdapterFacts, base_shapes, inspect_adapter
-from app.inference.manifests import file_digests, read_manifest
-from app.served import MODELS
-from tests.shipped import manifest
-from tests.tiny_model import TARGETS, tiny_adapter, tiny_model
+from app.model_files.inspection import AdapterFacts, base_shapes, inspect_adapter
+from app.model_files.manifest import file_digests, read_manifest
+from app.model_files.peft_config import read_config
+from tests.support.shipped import manifest
+from tests.support.tiny_model import TARGETS, tiny_adapter, tiny_model
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"

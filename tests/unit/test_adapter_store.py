@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from app.adapters.store import AdapterStore, Staged
 from app.errors import InvalidAdapter, Unavailable
-from app.inference.adapter_store import AdapterStore, Staged
-from app.inference.manifests import BaseWeights, Manifest, TrainingData, file_digests, write_manifest
+from app.model_files.manifest import BaseWeights, Manifest, TrainingData, file_digests, write_manifest
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FILES = {CONFIG: b'{"r": 4}', WEIGHTS: b"weights" * 100, "README.md": b"the card"}

@@ -13,16 +13,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import json_schemas
-from app.calling import answer_schema as answer_schemas
-from app.calling.answer_schema import LONGEST_BOUND, SHORTEST_BOUND, answer_schema, items_bound, text_bound
-from app.calling.answers import read_answer, write_answer
-from app.calling.patterns import REPETITIONS, bounded_pattern
-from app.calling.validation import ProblemKind, value_problem
+from app.answers.reading.answers import read_answer, write_answer
+from app.answers.schema import answer as answer_schemas
+from app.answers.schema.answer import LONGEST_BOUND, SHORTEST_BOUND, answer_schema, items_bound, text_bound
+from app.answers.schema.patterns import REPETITIONS, bounded_pattern
+from app.answers.validation import ProblemKind, value_problem
 from app.catalogue.parse import parse
 from app.domain import AnswerStyle, Parameter, Tool, ToolSource
-from app.tool_names import alias
-from tests.unit.grammars import accepts, complaints, longest, stubbornly, uniformly, written
+from app.json_data import json_schemas
+from app.json_data.tool_names import alias
+from tests.support.grammars import accepts, complaints, longest, stubbornly, uniformly, written
 
 ROOT = Path(__file__).parents[2]
 LABELS = "ABCDEFGHIJ"

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.calling.answers import ErrorType, read_answer, write_answer
-from app.calling.mending import mend
-from app.calling.validation import ProblemKind, invalid_parameters
+from app.answers.reading.answers import ErrorType, read_answer, write_answer
+from app.answers.validation import ProblemKind, invalid_parameters
+from app.decision.repair import mend
 from app.domain import AnswerStyle, Parameter, Tool
 from app.errors import InvalidAnswer
-from app.json_values import storable
+from app.json_data.values import storable
 
 LABELS = ("A", "B", "C")
 

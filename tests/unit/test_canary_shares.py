@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.adapters import Assignment, Canary
+from app.domain.adapters import Assignment, Canary
 
 USERS = [f"user-{number}" for number in range(4000)]
 

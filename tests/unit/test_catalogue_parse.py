@@ -14,7 +14,7 @@ from app.catalogue.openai import openai_name, parse_document, to_openai
 from app.catalogue.parse import Import, detect_format, parse
 from app.domain import Json, ToolSource
 from app.errors import DocumentError
-from app.serialization import document_hash, tool_from_json, tool_to_json
+from app.json_data.tools import document_hash, tool_from_json, tool_to_json
 
 WORDS = (
     *(

@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 from compose_pydantic import ComposeSpecification
 
-from app.config import Settings
-from app.main import create_app
+from app.composition.application import create_app
+from app.composition.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

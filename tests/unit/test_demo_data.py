@@ -9,11 +9,16 @@ from collections import Counter
 from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.demo_data import load_expectations, load_jobs
+
 DEMO = files("app.demo")
+TEST_DATA = Path(__file__).parents[1] / "data" / "demo"
 VALUE_TYPES: dict[str, tuple[type, ...]] = {"NUMBER": (int, float), "BOOLEAN": (bool,)}
 
 
@@ -44,7 +49,7 @@ def full_name(document: dict[str, Any]) -> str:
 
 @cache
 def jobs() -> dict[str, list[str]]:
-    return {entry["job"]: entry["tools"] for entry in load("jobs.json")["jobs"]}
+    return {entry["job"]: entry["tools"] for entry in load_jobs()["jobs"]}
 
 
 @cache
@@ -54,7 +59,7 @@ def job_of() -> dict[str, str]:
 
 @cache
 def attributes() -> dict[str, frozenset[str]]:
-    return {entry["tool"]: frozenset(entry["attributes"]) for entry in load("jobs.json")["tools"]}
+    return {entry["tool"]: frozenset(entry["attributes"]) for entry in load_jobs()["tools"]}
 
 
 @cache
@@ -64,7 +69,7 @@ def users() -> dict[str, dict[str, Any]]:
 
 @cache
 def expectations() -> list[dict[str, Any]]:
-    return list(load("expectations.json"))
+    return load_expectations()
 
 
 def parameters_of(tool: str) -> dict[str, dict[str, Any]]:
@@ -275,7 +280,9 @@ def test_showcase_instructions_have_one_answer_for_each_user_asked() -> None:
         assert len(tools) == len(set(tools))
 
 
-@pytest.mark.parametrize("name", ["jobs.json", "users.json", "expectations.json"])
-def test_files_are_pretty_printed(name: str) -> None:
-    text = DEMO.joinpath(name).read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    "file", [DEMO / "users.json", TEST_DATA / "jobs.json", TEST_DATA / "expectations.json"], ids=str
+)
+def test_files_are_pretty_printed(file: Traversable) -> None:
+    text = file.read_text(encoding="utf-8")
     assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=1) + "\n"

@@ -7,7 +7,7 @@ import pytest
 from app.errors import AdapterMissing, EngineDown, EngineFailed, EngineOverloaded, EngineRefused
 from app.inference.engine import GenerationRequest
 from app.inference.pool import EnginePool
-from app.inference.scripted import ScriptedEngine
+from tests.support.scripted_engine import ScriptedEngine
 
 REQUEST = GenerationRequest([1, 2, 3], None, 8, 10.0, user="ada")
 VERSION = "sft@0123456789ab"

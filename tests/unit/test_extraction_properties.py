@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.calling.extraction import extract_parameters
-from app.calling.validation import ProblemKind, invalid_parameters
+from app.answers.validation import ProblemKind, invalid_parameters
 from app.domain import Parameter, Tool
-from tests.unit.extraction_tools import ALL, ROUTE, SEARCH, tool
+from app.extraction import extract_parameters
+from tests.support.extraction_tools import ALL, ROUTE, SEARCH, tool
 
 NOW = datetime(2024, 3, 13, 10, tzinfo=UTC)
 WORDS = (

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.calling.extraction import extract_parameters
 from app.domain import Tool
-from tests.unit.extraction_tools import (
+from app.extraction import extract_parameters
+from tests.support.extraction_tools import (
     ACCOUNT,
     EMAIL,
     EVENT,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.calling.extraction import extract_parameters
-from app.calling.filling import filled
+from app.decision.filling import filled
 from app.domain import Json, Parameter, ParameterRule, Tool
+from app.extraction import extract_parameters
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 HOTELS = Tool(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.calling.fusion import fused, probabilities
+from app.decision.fusion import fused, probabilities
 
 logprobs = st.lists(st.integers(-800, 0).map(lambda tenths: tenths / 10), min_size=1, max_size=10)
 

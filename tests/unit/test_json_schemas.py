@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, SchemaError
 
-from app.json_schemas import schema_problem
+from app.json_data.json_schemas import schema_problem
 
 NAMES = st.sampled_from(
     [

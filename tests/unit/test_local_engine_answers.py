@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from app import json_schemas
 from app.inference.engine import GenerationRequest
 from app.inference.local import LocalEngine
-from tests.tiny_model import tiny_adapter
-from tests.unit.local_engines import CHOICE, LETTERS, PATIENCE, TEXT, Reference, started
+from app.json_data import json_schemas
+from tests.support.local_engines import CHOICE, LETTERS, PATIENCE, TEXT, Reference, started
+from tests.support.tiny_model import tiny_adapter
 
 TOKENS = 24
 

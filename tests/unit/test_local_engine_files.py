@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from app.errors import InvalidAdapter, SetupError
 from app.inference.engine import GenerationRequest
 from app.inference.local import LocalEngine
-from tests.tiny_model import tiny_adapter, tiny_model
-from tests.unit.local_engines import PATIENCE, started
+from tests.support.local_engines import PATIENCE, started
+from tests.support.tiny_model import tiny_adapter, tiny_model
 
 REQUEST = GenerationRequest(list(range(10, 60)), None, 20, PATIENCE)
 WEIGHTS = "model.safetensors"

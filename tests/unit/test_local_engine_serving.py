@@ -14,8 +14,8 @@ from app.errors import EngineDown, EngineOverloaded, EngineRefused, EngineTimeou
 from app.inference.engine import Engine, GenerationRequest
 from app.inference.local import LocalEngine
 from app.inference.local.model import CausalModel, Piece
-from tests.tiny_model import CONTEXT
-from tests.unit.local_engines import CHOICE, PATIENCE, slow, started, until
+from tests.support.local_engines import CHOICE, PATIENCE, slow, started, until
+from tests.support.tiny_model import CONTEXT
 
 PROMPT = list(range(10, 60))
 SHORT = GenerationRequest(PROMPT, CHOICE, 120, PATIENCE)

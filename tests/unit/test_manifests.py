@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from app.errors import SetupError
-from app.inference import manifests
-from app.inference.manifests import (
+from app.model_files import manifest as manifests
+from app.model_files.manifest import (
     BaseWeights,
     Manifest,
     TrainingData,

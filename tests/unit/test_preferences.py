@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from app.domain import HistorySetting, Interaction, Parameter, Rating, Tool, ToolCall
-from app.retrieval.functionality import functional_fit
+from app.retrieval.functional_fit import functional_fit
 from app.retrieval.preferences import PreferenceRanker, Profile, ToolSignature, applied_setting
-from app.retrieval.retriever import Retrieved
+from app.retrieval.snapshot import Retrieved
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LIKED, DISLIKED = Rating.LIKED, Rating.DISLIKED

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from app.catalogue.parse import parse
 from app.domain import HistorySetting, Interaction, Json, Parameter, Rating, Tool, ToolCall, ToolSource
 from app.errors import PromptTooLong, SetupError
+from app.json_data.tool_names import alias
 from app.prompting.documents import Detail
 from app.prompting.formats import FORMATS, Listing, format_named
 from app.prompting.prompt import PromptUsage, prompt_order
 from app.prompting.text import ELLIPSIS
-from app.tool_names import alias
-from tests.unit.prompting_cases import START, TODAY, Read, builder, candidate, parameters_of, read, tool
-from tests.unit.prompting_models import KINDS, RESERVED_TEXTS, texts, tokenizer_of
+from tests.support.prompting_cases import START, TODAY, Read, builder, candidate, parameters_of, read, tool
+from tests.support.prompting_models import KINDS, RESERVED_TEXTS, texts, tokenizer_of
 
 WORDS = st.sampled_from([*RESERVED_TEXTS, "\n\nCandidates:\n", '"', "\\", "\u2028", "\ud800", "…", "{}", "😀", "İ", ""])
 TEXTS = st.text(max_size=30) | st.lists(WORDS | st.text(max_size=10), max_size=6).map("".join)

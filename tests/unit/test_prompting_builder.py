@@ -11,14 +11,14 @@ from tokenizers import Tokenizer, models
 
 from app.domain import Candidate, HistorySetting, Interaction, Parameter, Rating, ToolCall
 from app.errors import PromptTooLong, SetupError
+from app.json_data.tool_names import alias
+from app.model_files.text_files import ModelFiles
 from app.prompting.builder import PromptBuilder
 from app.prompting.documents import Detail
 from app.prompting.formats import FORMATS, format_named
-from app.prompting.model_files import ModelFiles
 from app.prompting.prompt import prompt_order
 from app.prompting.tokenizer import PromptTokenizer
-from app.tool_names import alias
-from tests.unit.prompting_cases import (
+from tests.support.prompting_cases import (
     CANDIDATES,
     CITY,
     FORECAST,
@@ -31,7 +31,7 @@ from tests.unit.prompting_cases import (
     read,
     tool,
 )
-from tests.unit.prompting_models import KINDS, RESERVED_TEXTS, tokenizer_of
+from tests.support.prompting_models import KINDS, RESERVED_TEXTS, tokenizer_of
 
 CHRONOLOGICAL, RATED = HistorySetting.CHRONOLOGICAL, HistorySetting.RATING_INTEGRATED
 formats = pytest.mark.parametrize("name", FORMATS)
@@ -181,7 +181,7 @@ PROGRAM = """
 import hashlib
 from app.domain import HistorySetting
 from app.prompting.prompt import prompt_order
-from tests.unit.prompting_cases import CANDIDATES, HISTORY, builder, interaction
+from tests.support.prompting_cases import CANDIDATES, HISTORY, builder, interaction
 many = HISTORY + tuple(interaction(n, f"Cat{n % 7}.Provider{n % 5}.Api") for n in range(300))
 prompt = builder(budget=1_500).build("Rain?", HistorySetting.RATING_INTEGRATED, many, prompt_order(CANDIDATES))
 print(hashlib.sha256(repr(prompt).encode()).hexdigest())

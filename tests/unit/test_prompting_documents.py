@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from app.domain import Json, Parameter, Tool
+from app.json_data.tool_names import alias
 from app.prompting.documents import Detail, DocumentWriter
 from app.prompting.formats import FORMATS, Listing, format_named
 from app.prompting.segments import SegmentEncoder
-from app.tool_names import alias
-from tests.unit.prompting_cases import FORECAST, parameters_of, tool
-from tests.unit.prompting_models import tokenizer_of
+from tests.support.prompting_cases import FORECAST, parameters_of, tool
+from tests.support.prompting_models import tokenizer_of
 
 details = pytest.mark.parametrize("detail", Detail)
 formats = pytest.mark.parametrize("name", FORMATS)

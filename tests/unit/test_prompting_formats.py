@@ -16,8 +16,8 @@ from app.errors import SetupError
 from app.prompting.formats import FORMATS, Listing, format_named
 from app.prompting.prompt import Prompt
 from app.prompting.wording import wording
-from tests.unit.prompting_cases import CANDIDATES, HISTORY, TODAY, builder, read
-from tests.unit.prompting_models import tokenizer_of
+from tests.support.prompting_cases import CANDIDATES, HISTORY, TODAY, builder, read
+from tests.support.prompting_models import tokenizer_of
 
 GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
 INSTRUCTION = 'Will it rain in "São Paulo"\ntomorrow?'

@@ -14,8 +14,8 @@ from app.prompting.history import TTL, Histories, InteractionWriter
 from app.prompting.prompt import Prompt
 from app.prompting.segments import Segment, SegmentEncoder
 from app.prompting.tokenizer import PromptTokenizer
-from tests.unit.prompting_cases import FORECAST, START, Read, builder, candidate, interaction, read, tool
-from tests.unit.prompting_models import KINDS, tokenizer_of
+from tests.support.prompting_cases import FORECAST, START, Read, builder, candidate, interaction, read, tool
+from tests.support.prompting_models import KINDS, tokenizer_of
 
 RATED = HistorySetting.RATING_INTEGRATED
 CANDIDATES = [candidate(FORECAST)]

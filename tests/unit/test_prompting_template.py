@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from app.errors import SetupError
+from app.model_files.text_files import read_model_files
 from app.prompting.chat_template import ChatPieces, chat_pieces
-from app.prompting.model_files import read_model_files
-from tests.tiny_model import tiny_tokenizer
-from tests.unit.prompting_models import CHAT_ML, DATED, NO_SYSTEM
-from training.small.tokenizer import TEMPLATE
+from tests.support.prompting_models import CHAT_ML, DATED, NO_SYSTEM
+from tests.support.tiny_model import tiny_tokenizer
+from training.pretraining.tokenizer import TEMPLATE
 
 ROLES = {"bos_token": "<s>", "eos_token": "</s>"}
 

@@ -10,10 +10,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from app.domain import Json
 from app.errors import SetupError
-from app.prompting.model_files import ModelFiles
+from app.model_files.text_files import ModelFiles
 from app.prompting.tokenizer import MAX_LABELS, PromptTokenizer
-from tests.tiny_model import tiny_tokenizer
-from tests.unit.prompting_models import KINDS, RESERVED_TEXTS, tokenizer_of
+from tests.support.prompting_models import KINDS, RESERVED_TEXTS, tokenizer_of
+from tests.support.tiny_model import tiny_tokenizer
 
 TEXTS = st.lists(st.sampled_from(RESERVED_TEXTS) | st.text(max_size=20), max_size=8).map("".join)
 LOSSLESS = ["tiny", "llama_like"]

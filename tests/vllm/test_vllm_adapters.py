@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters import activate, upload
-from tests.tiny_model import tiny_adapter
+from performance.soak.faults import FAULTS
+from performance.soak.load import calling, wrong_answers
+from tests.support.adapters import activate, upload
+from tests.support.tiny_model import tiny_adapter
 from tests.vllm.cluster import Cluster
 from tests.vllm.conftest import PYTHON
-from tests.vllm.faults import FAULTS
-from tests.vllm.load import calling, wrong_answers
 
 CLIENTS, SWAPS = 16, 8
 CONNECTION_ERRORS = ("ConnectError", "ReadError", "RemoteProtocolError")

@@ -8,8 +8,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from app.inference.vllm import VllmEngine
-from tests.engine_contract import EngineContract, Subject
-from tests.tiny_model import CONTEXT
+from tests.support.engine_contract import EngineContract, Subject
+from tests.support.tiny_model import CONTEXT
 from tests.vllm.server import BASE, VllmServer
 
 ADAPTER = "contract"

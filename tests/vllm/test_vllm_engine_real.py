@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from app.calling.answer_schema import answer_schema
+from app.answers.schema.answer import answer_schema
 from app.catalogue.parse import parse
 from app.domain import AnswerStyle, ToolSource
 from app.errors import EngineDown, EngineRefused
 from app.inference.engine import Generation, GenerationRequest
 from app.inference.vllm import VllmEngine
-from tests.engine_contract import LETTERS, LONG, PATIENCE, all_of, assert_obeys, choice_schema
-from tests.tiny_model import tiny_adapter
+from tests.support.engine_contract import LETTERS, LONG, PATIENCE, all_of, assert_obeys, choice_schema
+from tests.support.tiny_model import tiny_adapter
 from tests.vllm.server import BASE, VllmServer
 
 PROBE = 0.2

@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from app.calling.validation import invalid_parameters
+from app.answers.validation import invalid_parameters
 from app.catalogue.parse import parse
 from app.demo.tour import catalogue
 from app.domain import Tool, ToolSource
 from tests.conftest import SHARED, running, settings_for
-from tests.steps import ASK, add_history, call, interaction, ok, problem
+from tests.support.demo_data import load_expectations
+from tests.support.steps import ASK, add_history, call, interaction, ok, problem
 from tests.vllm.server import VllmServer
 
 CALLS, AT_ONCE = 300, 16
@@ -32,8 +33,7 @@ def documents() -> list[Any]:
 def instructions() -> list[str]:
     if SHARED.exists():
         return [json.loads(line)["query"] for line in (SHARED / "queries.jsonl").read_text("utf-8").splitlines()]
-    expected = Path(__file__).parents[2] / "app" / "demo" / "expectations.json"
-    return [item["instruction"] for item in json.loads(expected.read_text("utf-8"))]
+    return [item["instruction"] for item in load_expectations()]
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from app.config import Settings
+from app.composition.served_model import MODELS
+from app.composition.settings import Settings
 from app.demo.tour import catalogue, load
-from app.served import MODELS
 from tests.conftest import running
-from tests.steps import ok
+from tests.support.demo_data import load_expectations
+from tests.support.steps import ok
 from tests.vllm.conftest import PYTHON
 from tests.vllm.server import VllmServer
 
@@ -45,7 +46,7 @@ def service(directory: Path, **given: Any) -> Iterator[httpx.Client]:
 
 
 def answers(client: httpx.Client) -> list[Any]:
-    asked = load("expectations.json")[:ASKED]
+    asked = load_expectations()[:ASKED]
     found = [
         ok(client.post(f"/users/{each['user_id']}/tool-call", json={"instruction": each["instruction"]}))
         for each in asked

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.calling.answer_schema import answer_schema
-from app.calling.answers import write_answer
-from app.calling.validation import value_problem
+from app.answers.reading.answers import write_answer
+from app.answers.schema.answer import answer_schema
+from app.answers.validation import value_problem
 from app.domain import AnswerStyle, Parameter, Tool
 from tests.unit.test_answer_schema import LABELS, demo_tools, openapi_tools, real_tools, tool, windows
 from tests.vllm.conftest import PYTHON

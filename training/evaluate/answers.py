@@ -16,10 +16,10 @@ from typing import IO
 
 from app.domain import Json
 from app.errors import SetupError
-from training.benchmark.records import Part
+from training.common.stages import digest, told, write_json
+from training.data.records import Part
 from training.evaluate.config import SystemConfig
 from training.evaluate.metrics import ErrorKind, Said
-from training.stages import digest, told, write_json
 
 EVALUATIONS = "evaluations"
 """The folder in a benchmark's."""

@@ -6,7 +6,7 @@ from app.errors import PromptTooLong
 from app.prompting.builder import PromptBuilder
 from app.prompting.prompt import Prompt
 from training.evaluate.systems import Failed
-from training.questions import Question, today_of
+from training.examples import Question, today_of
 
 
 async def prompt_of(prompts: PromptBuilder, question: Question) -> Prompt:

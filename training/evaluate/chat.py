@@ -12,9 +12,9 @@ from training.evaluate.config import ChatSystem
 from training.evaluate.patience import Sleep, patiently
 from training.evaluate.reading import read, said_of
 from training.evaluate.systems import Failed
-from training.generators.openai.wire import Answer, AnswerFormat, ChatRequest, Dialect, Passing, answer_of
+from training.examples import Question
 from training.generators.writer import WriterRejected
-from training.questions import Question
+from training.openai.wire import Answer, AnswerFormat, ChatRequest, Dialect, Passing, answer_of
 
 _CONNECT_SECONDS: Final = 10.0
 _KEEPALIVE_SECONDS: Final = 4.0

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from app.domain import HistorySetting
 from app.errors import SetupError
-from training.console import out, progress_bars
+from training.common.console import out, progress_bars
 
 if TYPE_CHECKING:
-    from training.benchmark.records import Part as Parts
+    from training.data.records import Part as Parts
     from training.evaluate.evaluate import Evaluated
     from training.evaluate.statistics import Share
 
@@ -48,9 +48,9 @@ def evaluate(
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     with progress_bars() as progress:
         # The libraries behind it take seconds to import; --help should not.
+        from training.data.benchmark import open_benchmark
         from training.evaluate.config import load_system
         from training.evaluate.evaluate import Evaluation, Wanted
-        from training.opened import open_benchmark
 
         configs = [load_system(each, changes or []) for each in systems]
         wanted = Wanted(_part(part), frozenset(settings or ()), instances)
@@ -69,9 +69,9 @@ def compare(
     part: Part = "test",
 ) -> None:
     """Tell whether two evaluated systems differ on the instances that both answered."""
+    from training.data.benchmark import open_benchmark
     from training.evaluate.evaluations import read_evaluation
     from training.evaluate.scores import METRICS, SETTINGS, compared
-    from training.opened import open_benchmark
 
     opened = open_benchmark(benchmark)
     one, other = (read_evaluation(opened, name).scores(_part(part)) for name in (first, second))
@@ -104,8 +104,8 @@ def report(
 ) -> None:
     """Write report.md and report.html of all evaluations there are."""
     with progress_bars() as progress:
+        from training.data.benchmark import open_benchmark
         from training.evaluate.report import write_evaluation_report
-        from training.opened import open_benchmark
 
         written = write_evaluation_report(open_benchmark(benchmark), into, progress)
     for path in written:
@@ -113,7 +113,7 @@ def report(
 
 
 def _part(name: str) -> "Parts":
-    from training.benchmark.records import Part as Parts
+    from training.data.records import Part as Parts
 
     try:
         return Parts(name)

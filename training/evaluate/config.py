@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from app.domain import DecisionRule, Json, ParameterRule
 from app.errors import SetupError
 from app.prompting.builder import BUDGET
-from training.yaml_files import faults, named_file, read_mapping
+from training.common.yaml_files import faults, named_file, read_mapping
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "evaluate"
 _DEEPEST = 5

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.domain import HistorySetting
-from training.benchmark.records import Instance, Part
-from training.benchmark.systems import Scenes
+from training.common.revision import revision
+from training.common.stages import NO_PROGRESS, Progress, only_here
+from training.data.benchmark import OpenedBenchmark, questions_of
+from training.data.records import Instance, Part
+from training.data.systems import Scenes
 from training.evaluate.answers import EVALUATIONS, AnswerFile
 from training.evaluate.config import RuleSystem, SystemConfig
 from training.evaluate.opening import identity_of, matcher_of, open_system
 from training.evaluate.runner import Ran, run
 from training.evaluate.samples import chosen
 from training.evaluate.scores import Scores, scores_of
-from training.opened import OpenedBenchmark, questions_of
-from training.questions import Question
-from training.revision import revision
-from training.stages import NO_PROGRESS, Progress, only_here
+from training.examples import Question
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from app.domain import Json
 from app.errors import SetupError
-from training.benchmark.records import Part
+from training.data.benchmark import OpenedBenchmark
+from training.data.records import Part
 from training.evaluate.answers import EVALUATIONS, MANIFEST, AnswerFile, read_evaluation_manifest
 from training.evaluate.config import SystemConfig, parse_system
 from training.evaluate.scores import Scores, scores_of
-from training.opened import OpenedBenchmark
 
 
 @dataclass(frozen=True)

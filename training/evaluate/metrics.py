@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.calling.answers import ErrorType
+from app.answers.reading.answers import ErrorType
 from app.domain import Json
-from app.json_values import storable
-from training.benchmark.records import Instance
+from app.json_data.values import storable
+from training.data.records import Instance
 
 
 class ErrorKind(StrEnum):
@@ -63,7 +63,7 @@ class Said:
     parameters: Mapping[str, Json] | None
     """None where there are none to compare; under the tool's own names."""
     problem: str | None = None
-    """`invalid_format` or `tool_hallucination` (`app.calling.answers`), or `failed_request`."""
+    """`invalid_format` or `tool_hallucination` (`app.answers.reading.answers`), or `failed_request`."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A model of the service's engines on the benchmark: the same prompt, schema, reading and decision as in service.
 
-The decision is that of `app.services.model_calls`, which training may not import.
+The decision is that of `app.decision.model_calls`, which training may not import.
 """
 
 import asyncio
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from app.calling.answer_schema import answer_schema
-from app.calling.answers import Answer
-from app.calling.extraction import extract_parameters
-from app.calling.filling import filled
-from app.calling.fusion import choice_logprobs, fused, probabilities
-from app.calling.mending import mend
+from app.answers.reading.answers import Answer
+from app.answers.schema.answer import answer_schema
+from app.decision.filling import filled
+from app.decision.fusion import choice_logprobs, fused, probabilities
+from app.decision.repair import mend
 from app.domain import DecisionRule, Hints, ParameterRule, Tool
 from app.errors import EngineDown, EngineError, EngineOverloaded, EngineTimeout, InvalidAnswer
+from app.extraction import extract_parameters
 from app.inference.engine import Engine, Generation, GenerationRequest
 from app.prompting.builder import PromptBuilder
 from app.prompting.prompt import Prompt
@@ -26,8 +26,8 @@ from training.evaluate.metrics import Said
 from training.evaluate.patience import Sleep, patiently
 from training.evaluate.reading import read, said_of
 from training.evaluate.systems import Failed
-from training.generators.openai.wire import Passing
-from training.questions import Question
+from training.examples import Question
+from training.openai.wire import Passing
 
 _SAYING_NOTHING = Hints(9, 9, 9)
 """The best fit, and what candidates without history have."""

@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import app.calling
-import app.calling.extraction
+import app.answers
+import app.extraction
 import app.prompting
 import app.retrieval
-import training.benchmark.systems
-import training.questions
+import training.data.systems
+import training.examples
 from app.domain import Json, ParameterRule
 from app.errors import SetupError
 from app.inference.engine import Engine
-from app.inference.manifests import Manifest, file_digests, read_manifest, weights_digest
 from app.inference.vllm import VllmEngine
+from app.model_files.manifest import Manifest, file_digests, read_manifest, weights_digest
 from app.prompting.builder import PromptBuilder
 from app.prompting.formats import PromptFormat, format_named
 from app.prompting.tokenizer import PromptTokenizer
@@ -23,17 +23,17 @@ from app.retrieval.matcher import SHIPPED as MATCHER
 from app.retrieval.matcher import WEIGHTS as MATCHER_WEIGHTS
 from app.retrieval.matcher import Matcher
 from app.retrieval.ranker_weights import SHIPPED as RANKER
-from training.benchmark.records import Instance, Part
-from training.benchmark.systems import Scenes
-from training.code_digests import code_digest
+from training.common.code_digests import code_digest
+from training.common.stages import file_hash
+from training.data.benchmark import OpenedBenchmark
+from training.data.records import Instance, Part
+from training.data.systems import Scenes
 from training.evaluate.answers import Identity
 from training.evaluate.chat import AskedEndpoint
 from training.evaluate.config import ChatSystem, ModelSystem, RuleSystem, SystemConfig, budget_of
 from training.evaluate.model import AskedModel
 from training.evaluate.rules import ByRules
 from training.evaluate.systems import System
-from training.opened import OpenedBenchmark
-from training.stages import file_hash
 
 _UNCUT = 1_000_000
 """Tokens: room for every prompt, before it is cut."""
@@ -55,12 +55,12 @@ def identity_of(config: SystemConfig, benchmark: OpenedBenchmark) -> Identity:
     """Reads all weights. SetupError where the model's files are not there, or do not fit each other."""
     files = {
         "ranker": file_hash(RANKER),
-        "code of retrieval": code_digest(app.retrieval, training.questions, training.benchmark.systems),
+        "code of retrieval": code_digest(app.retrieval, training.examples, training.data.systems),
     }
     manifests: dict[str, Json] = {}
     if isinstance(config, ModelSystem):
         found = _found(config)
-        files |= {**_weights(config, found), "code of calls": code_digest(app.calling, without="extraction")}
+        files |= {**_weights(config, found), "code of calls": code_digest(app.answers, without="extraction")}
         named = (("base", found.base), ("adapter", found.adapter))
         manifests = {role: asdict(each) for role, each in named if each is not None}
     format = format_of(config)  # noqa: A001
@@ -69,7 +69,7 @@ def identity_of(config: SystemConfig, benchmark: OpenedBenchmark) -> Identity:
     if format is not None and format.matched:
         files["matcher"] = file_hash(MATCHER / MATCHER_WEIGHTS)
     if _reads_by_rules(config, format):
-        files["code of extraction"] = code_digest(app.calling.extraction)
+        files["code of extraction"] = code_digest(app.extraction)
     return Identity(config.deciding(), asdict(benchmark.data), files, manifests)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from training.evaluate.systems import Failed
-from training.generators.openai.wire import Passing
+from training.openai.wire import Passing
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 """Seconds between tries, where the server does not ask for more."""

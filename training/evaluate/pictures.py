@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from app.domain import HistorySetting
-from training.benchmark.dataset import Dataset
-from training.benchmark.records import Part
+from training.data.dataset import Dataset
+from training.data.records import Part
 from training.evaluate import plots
 from training.evaluate.evaluations import EvaluatedSystem
 from training.evaluate.scores import ALL, SETTINGS, Scores, history_length

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.calling.answers import Answer, ErrorType, read_answer
-from app.calling.json_texts import Truncated, objects_in
+from app.answers.reading.answers import Answer, ErrorType, read_answer
+from app.answers.reading.json_texts import Truncated, objects_in
 from app.domain import AnswerStyle, Json, Tool
 from app.errors import InvalidAnswer
-from app.json_values import storable
+from app.json_data.values import storable
 from training.evaluate.metrics import Said
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from app.domain import Json
-from training.benchmark.records import Part
+from training.common.revision import revision
+from training.common.stages import NO_PROGRESS, Progress, told
+from training.data.benchmark import OpenedBenchmark
+from training.data.records import Part
 from training.evaluate import drawing
 from training.evaluate.answers import EVALUATIONS
 from training.evaluate.config import shipped_systems
 from training.evaluate.evaluations import EvaluatedSystem, read_evaluations
 from training.evaluate.pictures import Picture
 from training.evaluate.sections import Material, Section, in_order, sections
-from training.opened import OpenedBenchmark
-from training.revision import revision
-from training.stages import NO_PROGRESS, Progress, told
 
 MARKDOWN, HTML = "report.md", "report.html"
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from app.calling.extraction import extract_parameters
 from app.domain import Tool
-from training.benchmark.records import Instance
-from training.benchmark.systems import Chooser, Scenes, Systems
+from app.extraction import extract_parameters
+from training.data.records import Instance
+from training.data.systems import Chooser, Scenes, Systems
 from training.evaluate.answers import Row
 from training.evaluate.config import RuleSystem
 from training.evaluate.metrics import Said
-from training.questions import Question
+from training.examples import Question
 
 
 class ByRules:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from app.errors import SetupError
-from training.benchmark.records import Part
+from training.common.stages import NO_PROGRESS, Progress
+from training.data.records import Part
 from training.evaluate.answers import AnswerFile, Row, append
 from training.evaluate.metrics import judge
 from training.evaluate.systems import Failed, Failure, System
-from training.questions import Question
-from training.stages import NO_PROGRESS, Progress
+from training.examples import Question
 
 GIVE_UP_AFTER = 20
 """Failed requests in a row, each after its retries: the engine or endpoint is away, and asking on would only fill the

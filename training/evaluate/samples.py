@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 
 from app.domain import HistorySetting
 from app.errors import SetupError
-from training.benchmark.dataset import Dataset
-from training.benchmark.records import Instance, Part
-from training.seeding import shuffled_by_hash
+from training.common.seeding import shuffled_by_hash
+from training.data.dataset import Dataset
+from training.data.records import Instance, Part
 
 
 def chosen(dataset: Dataset, part: Part, settings: Collection[HistorySetting], count: int | None) -> list[Instance]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from app.domain import HistorySetting
-from training.benchmark.records import Instance
+from training.data.records import Instance
 from training.evaluate.answers import Row
 from training.evaluate.metrics import ErrorKind, Judgement, judge
 from training.evaluate.statistics import PairedTest, Share, paired, share

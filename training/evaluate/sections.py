@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from training.benchmark.dataset import Dataset
-from training.benchmark.records import Part
+from training.data.dataset import Dataset
+from training.data.records import Part
 from training.evaluate import pictures, tables
 from training.evaluate.config import load_system, shipped_systems
 from training.evaluate.evaluations import EvaluatedSystem

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from training.evaluate.answers import Row
 from training.evaluate.metrics import ErrorKind, Said
-from training.questions import Question
+from training.examples import Question
 
 
 class Failed(Exception):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain import HistorySetting
-from training.benchmark.dataset import Dataset
-from training.benchmark.records import Instance, Part
+from training.data.dataset import Dataset
+from training.data.records import Instance, Part
 from training.evaluate.evaluations import EvaluatedSystem
 from training.evaluate.metrics import SHORT, ErrorKind
 from training.evaluate.paper import TABLE_1, TABLE_2

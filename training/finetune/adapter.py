@@ -10,11 +10,11 @@ from typing import Any
 from safetensors import safe_open
 
 from app.domain import Json
-from app.inference.manifests import Manifest, TrainingData, file_digests, write_manifest
+from app.model_files.manifest import Manifest, TrainingData, file_digests, write_manifest
+from training.common.stages import put_in_place, told
 from training.finetune.config import FinetuneConfig
 from training.finetune.plots import History, series, write_plots
 from training.finetune.sources import Sources
-from training.stages import put_in_place, told
 
 KEPT = ("adapter_config.json", "adapter_model.safetensors")
 

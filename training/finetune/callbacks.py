@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from training.stages import Progress
+from training.common.stages import Progress
 
 _MARK = "whole"
 _CHECKPOINT = "checkpoint-"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.errors import SetupError
-from training.console import err, out, progress_bars
-from training.stages import NO_PROGRESS, Progress
+from training.common.console import err, out, progress_bars
+from training.common.stages import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from training.finetune.config import FinetuneConfig

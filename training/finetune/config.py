@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from app.domain import HistorySetting
 from app.errors import SetupError
-from training.yaml_files import faults, named_file, read_mapping
+from training.common.yaml_files import faults, named_file, read_mapping
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "finetune"
 _TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

@@ -10,7 +10,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
 
 from app.errors import SetupError
-from app.inference.local.model import LOADING_ERRORS, quiet
+from app.model_files.loading import LOADING_ERRORS, quiet
 from training.finetune.config import FinetuneConfig
 from training.finetune.sources import Sources
 

@@ -16,8 +16,12 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 from app.domain import Json
 from app.errors import SetupError
 from app.inference.local import LocalEngine
-from training.benchmark.dataset import read_rows
-from training.benchmark.records import Instance
+from training.common.seeding import shuffled_by_hash
+from training.common.stages import Progress, digest, file_hash, only_here, told, write_json, write_rows
+from training.data.benchmark import OpenedBenchmark, open_benchmark
+from training.data.dataset import read_rows
+from training.data.records import Instance
+from training.examples import Examples
 from training.finetune.adapter import KEPT
 from training.finetune.config import FinetuneConfig
 from training.finetune.models import load_tokenizer
@@ -26,10 +30,6 @@ from training.finetune.prompts import Written, instances_of, write_examples
 from training.finetune.run import Material
 from training.finetune.sampling import Sampler, read_samples, sample_all
 from training.finetune.sources import Sources, check_base, find_sources
-from training.opened import OpenedBenchmark, open_benchmark
-from training.questions import Examples
-from training.seeding import shuffled_by_hash
-from training.stages import Progress, digest, file_hash, only_here, told, write_json, write_rows
 
 _PAIRS, _REPORT, _ADAPTER = "pairs.jsonl", "report.json", "sft"
 _TOKENS = ListOf(Value("int32"))

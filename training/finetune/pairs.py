@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.calling.answers import read_answer, write_answer
-from app.calling.validation import invalid_parameters
+from app.answers.reading.answers import read_answer, write_answer
+from app.answers.validation import invalid_parameters
 from app.domain import Json, Tool, ToolCall
 from app.errors import InvalidAnswer
 from app.prompting.prompt import Prompt
-from training.benchmark.records import call_to_json
+from training.data.records import call_to_json
+from training.examples import Examples, Question
 from training.finetune.config import PairSettings
 from training.finetune.sampling import Sampled
-from training.questions import Examples, Question
 
 SAMPLED, FALLBACK = "sampled", "fallback"
 RIGHT, PREFERENCE, FUNCTIONALITY, PARAMETERS, INVALID = (

@@ -7,13 +7,13 @@ from math import ceil
 
 import numpy as np
 
+from training.common.stages import Progress
+from training.data.benchmark import open_benchmark
 from training.finetune.config import FinetuneConfig
 from training.finetune.memory import Lengths, memory
 from training.finetune.prompts import write_examples
 from training.finetune.shape import ModelShape, shape_of
 from training.finetune.sources import find_sources
-from training.opened import open_benchmark
-from training.stages import Progress
 
 _BINS, _WIDTH = 12, 40
 _MARKS = (0, 50, 90, 99, 100)

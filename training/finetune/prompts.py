@@ -10,20 +10,20 @@ from datasets import Dataset as Rows
 from datasets import Features, Value, disable_progress_bars, load_from_disk
 from datasets import List as ListOf
 
-import app.calling
+import app.answers
 import app.prompting
 import app.retrieval
-import training.questions
+import training.examples
 from app.domain import Json
 from app.errors import PromptTooLong, SetupError
-from training.benchmark.records import Instance, Part
-from training.code_digests import code_digest
+from training.common.code_digests import code_digest
+from training.common.seeding import shuffled_by_hash
+from training.common.stages import Progress, Workspace, digest, only_here
+from training.data.benchmark import OpenedBenchmark
+from training.data.records import Instance, Part
+from training.examples import Examples, Question
 from training.finetune.config import FinetuneConfig
 from training.finetune.sources import Sources
-from training.opened import OpenedBenchmark
-from training.questions import Examples, Question
-from training.seeding import shuffled_by_hash
-from training.stages import Progress, Workspace, digest, only_here
 
 _VERSION = 1
 _ARROW = "data-00000-of-00001.arrow"
@@ -89,7 +89,7 @@ def write_examples(
         "tokenizer": sources.tokenizer_digest,
         "hints": benchmark.hints_digest(sources.format),
         # What decides what a prompt says: a change makes other prompts.
-        "code": code_digest(app.calling, app.prompting, app.retrieval, training.questions),
+        "code": code_digest(app.answers, app.prompting, app.retrieval, training.examples),
     }
     directory = config.work / "prompts" / digest(settings)[:16]
 

@@ -17,16 +17,16 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 
 from app.domain import Json
 from app.errors import SetupError
-from app.inference.manifests import Manifest, read_manifest, verify_files
+from app.model_files.manifest import Manifest, read_manifest, verify_files
+from training.common.revision import revision
+from training.common.stages import Progress, digest, file_hash, only_here, told, write_json
+from training.data.benchmark import OpenedBenchmark, open_benchmark
 from training.finetune.adapter import KEPT, Outcome, publish
 from training.finetune.callbacks import Reporting, WholeCheckpoints, newest_checkpoint
 from training.finetune.config import FinetuneConfig
 from training.finetune.models import check_device, load_model, load_tokenizer, uses_cpu
 from training.finetune.sources import Sources, check_base, find_sources
 from training.finetune.trainers import AnswerTrainer, PairTrainer, training_arguments
-from training.opened import OpenedBenchmark, open_benchmark
-from training.revision import revision
-from training.stages import Progress, digest, file_hash, only_here, told, write_json
 
 _RUN = "run.json"
 _ELSEWHERE = frozenset({

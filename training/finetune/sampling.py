@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.calling.answer_schema import answer_schema
-from app.calling.fusion import choice_logprobs
+from app.answers.schema.answer import answer_schema
+from app.decision.fusion import choice_logprobs
 from app.domain import Json
 from app.inference.engine import Engine, GenerationRequest
-from training.benchmark.dataset import read_rows
+from training.common.stages import Progress, told
+from training.data.dataset import read_rows
+from training.examples import Examples, Question
 from training.finetune.config import PairSettings
-from training.questions import Examples, Question
-from training.stages import Progress, told
 
 _TIMEOUT = 3600.0
 _AT_ONCE = 4

@@ -1,13 +1,13 @@
 """Supervised fine-tuning: the right call after the prompt (paper, section 4, first stage)."""
 
+from training.common.stages import Progress
+from training.data.benchmark import OpenedBenchmark
 from training.finetune.batches import AnswerCollator
 from training.finetune.config import FinetuneConfig
 from training.finetune.models import load_tokenizer
 from training.finetune.prompts import write_examples
 from training.finetune.run import Material
 from training.finetune.sources import Sources
-from training.opened import OpenedBenchmark
-from training.stages import Progress
 
 
 def gather_sft(

@@ -10,7 +10,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from app.errors import SetupError
-from app.inference.local.model import LOADING_ERRORS, quiet
+from app.model_files.loading import LOADING_ERRORS, quiet
 from training.finetune.config import FinetuneConfig
 from training.finetune.models import lora_config
 from training.finetune.sources import Sources

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from app.domain import Json
 from app.errors import SetupError
-from app.inference.manifests import BaseWeights, Manifest, read_manifest, verify_files, weights_digest
+from app.model_files.manifest import BaseWeights, Manifest, read_manifest, verify_files, weights_digest
 from app.prompting.formats import PromptFormat, format_named
 from app.prompting.tokenizer import PromptTokenizer
+from training.common.stages import digest, file_hash
 from training.finetune.config import FinetuneConfig
-from training.stages import digest, file_hash
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 _TEXT_FILES = ("*.json", "*.jinja")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.domain import HistorySetting, Interaction, Rating, Tool
-from training.benchmark.records import Attributes, ToolUse
+from training.data.records import Attributes, ToolUse
 
 
 class WriterRejected(Exception):
@@ -30,7 +30,7 @@ class PlannedInteraction:
 
 class Writer(Protocol):
     """`key` names the item: the same key gives the same text. Parameters that come back are valid for their tool
-    (`app.calling.validation`). Each raises `WriterRejected` for an item it cannot write; anything else ends the run.
+    (`app.answers.validation`). Each raises `WriterRejected` for an item it cannot write; anything else ends the run.
     """
 
     name: str

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ValidationError
 
+from app.adapters.services import AdapterServices
 from app.api.auth import Admin, Principal
 from app.api.middleware import UPLOADS, media_type
 from app.api.problems import explain, responses
@@ -19,7 +20,6 @@ from app.api.schemas.adapters import (
 from app.api.schemas.common import NO_NUL
 from app.api.state import AdaptersDep
 from app.errors import InvalidRequest
-from app.services.adapters.all import AdapterServices
 
 router = APIRouter(prefix="/admin/adapters", tags=["adapters"], route_class=StrictRoute)
 AdapterName = Annotated[

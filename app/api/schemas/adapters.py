@@ -4,7 +4,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.adapters import (
+from app.adapters.canary import Comparison
+from app.adapters.status import Status
+from app.api.schemas.common import NO_NUL, Model, is_user_id
+from app.domain.adapters import (
     Adapter,
     AdapterState,
     Assignment,
@@ -16,10 +19,7 @@ from app.adapters import (
     Replica,
     Served,
 )
-from app.api.schemas.common import NO_NUL, Model, is_user_id
 from app.errors import InvalidRequest
-from app.services.adapters.canary import Comparison
-from app.services.adapters.status import Status
 
 Text = Annotated[str, Field(max_length=512, pattern=NO_NUL)]
 

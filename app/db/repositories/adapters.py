@@ -5,8 +5,8 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters import Adapter, AdapterState, Assignment, AuditEvent, Canary
 from app.db.adapter_models import AdapterAssignmentRow, AdapterEventRow, AdapterRow
+from app.domain.adapters import Adapter, AdapterState, Assignment, AuditEvent, Canary
 
 _COLUMNS = tuple(AdapterRow.__table__.columns)
 _ASSIGNMENT = tuple(column for column in AdapterAssignmentRow.__table__.columns if column.name != "id")

@@ -9,11 +9,11 @@ from sqlalchemy import ColumnElement, Double, cast, func, insert, literal_column
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters import Served
 from app.db.models import DecisionRow, FeedbackRow, UserRow
 from app.domain import Decision, Json, Tool, ToolCall
-from app.json_values import storable
-from app.serialization import tool_from_json, tool_to_json
+from app.domain.adapters import Served
+from app.json_data.tools import tool_from_json, tool_to_json
+from app.json_data.values import storable
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.models import InteractionRow
 from app.domain import Interaction, Rating, ToolCall
-from app.serialization import tool_from_json, tool_to_json
+from app.json_data.tools import tool_from_json, tool_to_json
 
 _BATCH = 1000
 _COLUMNS = (

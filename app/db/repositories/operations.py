@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters import Operation, OperationKind, OperationState, Step
 from app.db.adapter_models import AdapterOperationRow
+from app.domain.adapters import Operation, OperationKind, OperationState, Step
 
 _COLUMNS = tuple(column for column in AdapterOperationRow.__table__.columns if column.name != "lease_until")
 

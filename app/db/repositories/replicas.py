@@ -7,8 +7,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters import EngineReport, Replica, ReplicaReport
 from app.db.adapter_models import ReplicaRow
+from app.domain.adapters import EngineReport, Replica, ReplicaReport
 
 
 class ReplicaRepository:

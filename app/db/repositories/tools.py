@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.models import CatalogueStateRow, ToolEmbeddingRow, ToolRow
 from app.domain import Tool
-from app.serialization import document_hash, tool_from_json, tool_to_json
+from app.json_data.tools import document_hash, tool_from_json, tool_to_json
 
 # PostgreSQL takes 32,767 bind parameters a statement at most.
 _BATCH = 1000

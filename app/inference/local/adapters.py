@@ -10,9 +10,10 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 
 from app.errors import InvalidAdapter, SetupError
-from app.inference.adapter_config import read_config
-from app.inference.adapter_files import WEIGHTS, check_layers, linear_shapes, read_tensors
-from app.inference.local.model import LOADING_ERRORS, CausalModel, quiet
+from app.inference.local.model import CausalModel
+from app.model_files.inspection import WEIGHTS, check_layers, linear_shapes, read_tensors
+from app.model_files.loading import LOADING_ERRORS, quiet
+from app.model_files.peft_config import read_config
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from app.domain import Json
 from app.errors import EngineRefused, SetupError
-from app.json_values import SEPARATORS
+from app.json_data.values import SEPARATORS
 
 _OPTIONS: Any = {"whitespace_flexible": False, "item_separator": SEPARATORS[0], "key_separator": SEPARATORS[1]}
 """One way to write each value: xgrammar's in vLLM, which is what models are trained to write."""

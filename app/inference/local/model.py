@@ -1,27 +1,19 @@
 """A causal language model loaded once, and its forward pass over packed pieces."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
-from transformers.utils import logging as transformers_logging
 
 from app.errors import SetupError
 from app.inference.local import attention
 from app.inference.local.attention import Segment
+from app.model_files.loading import LOADING_ERRORS, quiet
 
-LOADING_ERRORS = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError),
-    *(SafetensorError, StrictDataclassError),
-)
-"""What transformers and peft raise for files that are not what they should be."""
 _PROBE_TOKENS = 24
 _TOLERANCE = {torch.float32: 1e-3}
 _LOW_PRECISION_TOLERANCE = 0.06
@@ -124,21 +116,6 @@ class CausalModel:
                 f"{path}: computed in pieces the model gives other results than in one (a difference of {difference:g} "
                 f"of {allowed:g} allowed): its weights are broken, or the local engine cannot run this architecture"
             )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps progress bars and notes of the model libraries out of the log while they load."""
-    logging: Any = transformers_logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _loaded(path: Path | str, device: torch.device, dtype: torch.dtype) -> tuple[PreTrainedTokenizerFast, Any]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from app.domain import Json
 from app.errors import SetupError
-from training.benchmark.truth import TRUTH, Truth
+from training.common.seeding import rng, shuffled_by_hash
+from training.common.stages import Progress, write_rows
+from training.data.truth import TRUTH, Truth
 from training.generators.catalogue.jobs import Job, Slot, categories, jobs
 from training.generators.catalogue.providers import Provider, Providers, archetypes
 from training.generators.lexicon import NEUTRAL, Lexicon, lexicon
 from training.generators.values import TYPES, make_value
-from training.seeding import rng, shuffled_by_hash
-from training.stages import Progress, write_rows
 
 DOCUMENTS = "documents.jsonl"
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)

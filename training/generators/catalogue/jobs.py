@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from app.calling.extraction.text import words_of
 from app.domain import Json
-from training.benchmark.records import ToolUse
+from app.extraction.text import words_of
+from training.common.seeding import rng
+from training.data.records import ToolUse
 from training.generators.values import Value, make_value
-from training.seeding import rng
 
 _FOLDER = Path(__file__).parent
 _REGISTERS = {"terse": 0.2, "polite": 0.2, "question": 0.25, "context": 0.2, "several": 0.15}

@@ -6,15 +6,15 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from app.calling.json_texts import Truncated, behind, json_value, objects_in
-from app.calling.validation import invalid_parameters, value_problem
+from app.answers.reading.json_texts import Truncated, behind, json_value, objects_in
+from app.answers.validation import invalid_parameters, value_problem
 from app.domain import Json, Parameter, Tool
-from app.json_values import storable
+from app.json_data.tool_names import alias
+from app.json_data.values import storable
 from app.prompting.text import cut, one_line
-from app.tool_names import alias
-from training.benchmark.records import Attributes, ToolUse
-from training.generators.openai.wire import Answer
+from training.data.records import Attributes, ToolUse
 from training.generators.writer import PlannedInteraction, WriterRejected
+from training.openai.wire import Answer
 
 _LONGEST_PHRASE: Final = 300
 """Characters of one description; two short phrases were asked for."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.domain import Json, Parameter, Tool
+from app.json_data.tool_names import alias
 from app.prompting.text import cut, json_text, one_line, shortened
-from app.tool_names import alias
 
 MAX_DOCUMENT: Final = 16_000
 """Characters of a tool's document, as far as leaving things out gets it there."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.domain import HistorySetting, Interaction, Json, Tool
+from app.json_data.tool_names import alias
 from app.prompting.text import json_text
-from app.tool_names import alias
-from training.benchmark.records import Attributes, ToolUse
+from training.data.records import Attributes, ToolUse
 from training.generators.openai.documents import MAX_DOCUMENT, document, values
 from training.generators.writer import PlannedInteraction
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Final, Self, TypeVar
 
 from app.domain import HistorySetting, Interaction, Tool
-from training.benchmark.records import Attributes, ToolUse
+from training.data.records import Attributes, ToolUse
 from training.generators.openai import answers, prompts
-from training.generators.openai.client import ChatClient, Sleep
-from training.generators.openai.costs import UsageReport
 from training.generators.openai.prompts import Prompt
-from training.generators.openai.settings import OpenAISettings
-from training.generators.openai.wire import Answer, ChatRequest
 from training.generators.writer import PlannedInteraction, WriterRejected
+from training.openai.client import ChatClient, Sleep
+from training.openai.costs import UsageReport
+from training.openai.settings import OpenAISettings
+from training.openai.wire import Answer, ChatRequest
 
 _ENTRIES: Final = 8
 """Interactions of a history that `max_tokens` has room for; a longer history gets as much again."""

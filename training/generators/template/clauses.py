@@ -4,8 +4,8 @@ import html
 import re
 from collections.abc import Iterable
 
-from app.calling.extraction.text import words_of
 from app.domain import Tool
+from app.extraction.text import words_of
 from app.retrieval.texts import split_name
 
 _VERBS = words_of(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
-from app.calling.extraction.text import words_of
+from app.extraction.text import words_of
 
 _REGISTERS = {"terse": 0.2, "polite": 0.22, "question": 0.2, "context": 0.22, "several": 0.16}
 _FRAMES = {

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.calling.validation import invalid_parameters
+from app.answers.validation import invalid_parameters
 from app.domain import HistorySetting, Interaction, Json, Tool
 from app.retrieval.texts import split_name
-from training.benchmark.records import Attributes, ToolUse
+from training.common.seeding import rng
+from training.data.records import Attributes, ToolUse
 from training.generators.catalogue.jobs import Job
 from training.generators.lexicon import Attribute, lexicon
 from training.generators.template.clauses import clause, sentences, without_inputs
 from training.generators.template.parameters import is_known, label, value_of
 from training.generators.template.requests import request
 from training.generators.writer import PlannedInteraction, WriterRejected
-from training.seeding import rng
 
 _VERSION = "1"
 _OPTIONAL = 0.3

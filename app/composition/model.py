@@ -1,0 +1,158 @@
+"""Opens the model that the settings mean, in its engine."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import structlog
+
+from app.adapters.registry import ServedBase
+from app.composition.served_model import MODELS, Served, is_default, served
+from app.composition.settings import Settings
+from app.decision.callers import ModelCallers
+from app.domain import DecisionRule, ParameterRule
+from app.errors import SetupError
+from app.inference.engine import AdapterEngine
+from app.inference.pool import EnginePool
+from app.inference.vllm import VllmEngine
+from app.prompting.tokenizer import MAX_LABELS, PromptTokenizer
+from app.retrieval.matcher import Matcher
+
+_VLLM_CONCURRENCY, _LOCAL_CONCURRENCY = 64, 8
+log = structlog.get_logger("petool")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """The base model on its engines."""
+
+    pool: EnginePool
+    callers: ModelCallers
+    base: ServedBase
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    model: BaseModel | None = None
+    """None where no model answers."""
+    decision: DecisionRule = DecisionRule.MODEL
+    parameters: ParameterRule = ParameterRule.MODEL
+    fault: str = ""
+    """Why the shipped model does not answer, though it should."""
+
+
+@asynccontextmanager
+async def open_model(
+    settings: Settings, dimension: int, engines: Sequence[AdapterEngine] = (), models: Path = MODELS
+) -> AsyncIterator[OpenModel]:
+    """`dimension`: the embedder's. `engines` take the place of the configured; `models` holds the shipped ones.
+
+    Raises SetupError for a model that cannot be served. Only the shipped one, where nobody asked for another, may
+    fail: the service has its ladder, and says so.
+    """
+    opened = await asyncio.to_thread(_opened, settings, dimension, engines, models)
+    try:
+        yield opened
+    finally:
+        if opened.model is not None:
+            await opened.model.pool.close()
+
+
+def _opened(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], models: Path) -> OpenModel:
+    if settings.engine == "none" and not engines:
+        return OpenModel()
+    try:
+        return _open(settings, dimension, engines, models)
+    except (SetupError, ImportError, OSError) as error:
+        if engines or not is_default(settings):
+            raise
+        fault = error.detail if isinstance(error, SetupError) else f"The local engine cannot start: {error}"
+    log.error("model_not_loaded", reason=fault, consequence="the preference ranker answers, marked as degraded")
+    return OpenModel(fault=fault)
+
+
+def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], models: Path) -> OpenModel:
+    model = served(settings, models)
+    tokenizer = PromptTokenizer.load(model.model)
+    matcher = cache(lambda: _matcher(models / "matcher", dimension))
+    # Told now and not at the first request; and before there is an engine that would have to be closed.
+    if model.prompt_format.labels:
+        tokenizer.labels(MAX_LABELS)
+    if model.prompt_format.matched:
+        matcher()
+    pool = EnginePool(engines or _engines(settings, model), [model.adapter] if model.adapter is not None else [])
+    callers = ModelCallers(
+        pool,
+        tokenizer,
+        matcher,
+        adapter=model.adapter,
+        prompt_format=model.prompt_format,
+        prompt_tokens=model.prompt_tokens,
+        max_tokens=settings.completion_tokens,
+        temperature=settings.temperature,
+        fusion_weight=model.fusion_weight,
+    )
+    log.info(
+        "model_loaded",
+        model=model.model,
+        adapter=model.adapter,
+        prompt_format=model.prompt_format.name,
+        decision=model.decision.value,
+        parameters=model.parameters.value,
+    )
+    base = ServedBase(model.model, model.prompt_format, model.prompt_tokens, settings.adapter_max_rank)
+    return OpenModel(BaseModel(pool, callers, base), model.decision, model.parameters)
+
+
+def _matcher(directory: Path, dimension: int) -> Matcher:
+    matcher = Matcher.load(directory)
+    if matcher.dimension != dimension:
+        raise SetupError(
+            f"Prompts of this format have hints by the matcher, which knows the packaged embedder's vectors of "
+            f"{matcher.dimension} numbers, and PETOOL_EMBEDDER gives {dimension}: leave it empty, or serve a model of "
+            "another format."
+        )
+    return matcher
+
+
+def _engines(settings: Settings, model: Served) -> list[AdapterEngine]:
+    if settings.engine == "vllm":
+        return [
+            VllmEngine(
+                url,
+                base_model=settings.engine_model_name,
+                api_key=settings.engine_api_key or None,
+                max_concurrency=settings.engine_concurrency or _VLLM_CONCURRENCY,
+                max_waiting=settings.engine_queue,
+            )
+            for url in settings.engine_urls
+        ]
+    return [_local(settings, model)]
+
+
+def _local(settings: Settings, model: Served) -> AdapterEngine:
+    # Torch and transformers take seconds to import: only for those who use them.
+    from app.inference.local import LocalEngine
+
+    adapters = {}
+    if model.adapter is not None and model.adapter_directory is not None:
+        adapters[model.adapter] = model.adapter_directory
+    engine = LocalEngine(
+        model.model,
+        adapters=adapters,
+        # Of the shipped model's small matrices two threads make nothing faster, and on busy cores all slower.
+        threads=settings.engine_threads or (None if settings.model else 1),
+        max_batch=settings.engine_concurrency or _LOCAL_CONCURRENCY,
+        max_waiting=settings.engine_queue,
+    )
+    needed = model.prompt_tokens + settings.completion_tokens
+    if engine.context < needed:
+        raise SetupError(
+            f"The model {model.model} has a context of {engine.context} tokens, and the prompt's "
+            f"{model.prompt_tokens} + PETOOL_COMPLETION_TOKENS come to {needed}: lower PETOOL_PROMPT_TOKENS or "
+            "PETOOL_COMPLETION_TOKENS, or take a model with a longer context."
+        )
+    return engine
