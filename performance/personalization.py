@@ -25,12 +25,12 @@ from app.domain import HistorySetting, Interaction, Rating, ToolCall, ToolSource
 from app.retrieval.embedders.packaged import PackagedEmbedder
 from app.retrieval.functional_fit import functional_fit
 from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature
-from app.retrieval.query import intents
-from app.retrieval.snapshot import CatalogueSnapshot, Retrieved
+from app.retrieval.query import Query, split_sentences
+from app.retrieval.snapshot import CatalogueSnapshot, Retrieval
 from app.retrieval.texts import retrieval_text
 from tests.support.demo_data import load_expectations, load_jobs
 
-Chooser = Callable[[Sequence[Retrieved], dict[str, Any]], str]
+Chooser = Callable[[Retrieval, dict[str, Any]], str]
 
 
 def snapshot(embedder: PackagedEmbedder) -> CatalogueSnapshot:
@@ -62,36 +62,34 @@ class Choosers:
             for row, tool in enumerate(catalogue.tools)
         }
 
-    def relevance(self, found: Sequence[Retrieved], _: dict[str, Any]) -> str:
+    def relevance(self, found: Retrieval, _: dict[str, Any]) -> str:
         return found[0].tool.name
 
-    def fit(self, found: Sequence[Retrieved], _: dict[str, Any]) -> str:
+    def fit(self, found: Retrieval, _: dict[str, Any]) -> str:
         fit = functional_fit(found)
         return found[int(np.argmax(fit))].tool.name
 
-    def raw_similarity(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+    def raw_similarity(self, found: Retrieval, user: dict[str, Any]) -> str:
         liked = [item.tool_call.tool_name for item in interactions(user) if item.rating is not Rating.DISLIKED]
         mean = np.mean([self._signatures[name].attributes for name in liked], axis=0)
         return max(found, key=lambda item: float(self._signatures[item.tool.name].attributes @ mean)).tool.name
 
-    def given(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+    def given(self, found: Retrieval, user: dict[str, Any]) -> str:
         return self._ranked(found, self.profile(user, HistorySetting(user["history_setting"])))
 
-    def auto(self, found: Sequence[Retrieved], user: dict[str, Any]) -> str:
+    def auto(self, found: Retrieval, user: dict[str, Any]) -> str:
         return self._ranked(found, self.profile(user, HistorySetting.AUTO))
 
     def profile(self, user: dict[str, Any], setting: HistorySetting) -> Profile:
         return self._ranker.profile(setting, interactions(user), self._signatures)
 
-    def _ranked(self, found: Sequence[Retrieved], profile: Profile) -> str:
+    def _ranked(self, found: Retrieval, profile: Profile) -> str:
         attributes = self._catalogue.vectors[[item.row for item in found]]
         tools = [item.tool for item in found]
         return self._ranker.rank(functional_fit(found), tools, attributes, profile)[0].tool.name
 
 
-def accuracy(
-    chooser: Chooser, found: Sequence[Sequence[Retrieved]], setting: str | None = None
-) -> tuple[float, float, int]:
+def accuracy(chooser: Chooser, found: Sequence[Retrieval], setting: str | None = None) -> tuple[float, float, int]:
     """Share of instructions for which the tool does the job, for which it is the wanted one, and how many they are."""
     users = {user["user_id"]: user for user in load("users.json")}
     jobs = {job["job"]: set(job["tools"]) for job in load_jobs()["jobs"]}
@@ -106,11 +104,12 @@ def accuracy(
     return float(np.mean(able)), float(np.mean(wanted)), len(wanted)
 
 
-def retrieve(catalogue: CatalogueSnapshot, embedder: PackagedEmbedder) -> list[list[Retrieved]]:
+def retrieve(catalogue: CatalogueSnapshot, embedder: PackagedEmbedder) -> list[Retrieval]:
     found = []
     for expectation in load_expectations():
-        texts = intents(expectation["instruction"])
-        found.append(catalogue.search(expectation["instruction"], embedder.encode(texts), 50))
+        sentences = split_sentences(expectation["instruction"])
+        query = Query(expectation["instruction"], sentences, embedder.encode(sentences))
+        found.append(catalogue.search(query, 50))
     return found
 
 

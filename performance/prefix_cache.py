@@ -41,6 +41,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from app.catalogue.parse import parse
+from app.decision.ranking import rank
 from app.domain import Candidate, HistorySetting, Interaction, Rating, Tool, ToolCall, ToolSource
 from app.model_files.text_files import read_model_files
 from app.prompting.builder import PromptBuilder
@@ -48,10 +49,8 @@ from app.prompting.formats import Section, format_named
 from app.prompting.prompt import Prompt, prompt_order
 from app.prompting.tokenizer import PromptTokenizer
 from app.retrieval.embedders.packaged import PackagedEmbedder
-from app.retrieval.functional_fit import functional_fit
-from app.retrieval.hints import interaction_relevance, with_hints
 from app.retrieval.preferences import PreferenceRanker, ToolSignature
-from app.retrieval.query import intents
+from app.retrieval.query import Query, split_sentences
 from app.retrieval.ranker_weights import load_weights
 from app.retrieval.snapshot import CatalogueSnapshot
 from app.retrieval.texts import retrieval_text
@@ -90,7 +89,7 @@ class Retrieval:
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         embedder = PackagedEmbedder()
-        self._vectors = cache(lambda instruction: embedder.encode(intents(instruction)))
+        self._query = cache(lambda text: Query(text, split_sentences(text), embedder.encode(split_sentences(text))))
         self._ranker = PreferenceRanker(load_weights())
         stored = embedder.encode([retrieval_text(tool) for tool in tools])
         self._snapshot = CatalogueSnapshot.build(tools, stored, 1)
@@ -101,13 +100,10 @@ class Retrieval:
 
     def candidates(self, instruction: str, history: Sequence[Interaction]) -> tuple[list[Candidate], list[float]]:
         """Best first, with hints, and how much each interaction has to do with them: as `ToolCallService` does it."""
-        snapshot, vectors = self._snapshot, self._vectors(instruction)
         profile = self._ranker.profile(SETTING, history, self._signatures)
-        found = snapshot.search(instruction, vectors, WIDTH)
-        tools, rows = [item.tool for item in found], [item.row for item in found]
-        ranked = self._ranker.rank(functional_fit(found), tools, snapshot.vectors[rows], profile)[:CANDIDATES]
-        attributes = snapshot.vectors[[snapshot.rows[each.tool.name] for each in ranked]]
-        return with_hints(ranked, attributes, profile), interaction_relevance(attributes, profile)
+        found = self._snapshot.search(self._query(instruction), WIDTH)
+        ranked = rank(found, profile, self._ranker, CANDIDATES).with_hints()
+        return list(ranked.candidates), ranked.interaction_relevance
 
 
 def interaction(instruction: str, tool: Tool, number: int, rating: Rating | None = Rating.LIKED) -> Interaction:
@@ -231,7 +227,7 @@ def main() -> None:
     if not python:
         sys.exit("PETOOL_VLLM_PYTHON names the Python of a virtualenv with vLLM; `make bench-prefix` sets it.")
     raw, instructions = documents_and_instructions()
-    texts = list(dict.fromkeys(max(intents(text), key=len) for text in instructions))
+    texts = list(dict.fromkeys(max(split_sentences(text), key=len) for text in instructions))
     random.Random(0).shuffle(texts)
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1, user_api="blas"):
         documents = [json.dumps(each, ensure_ascii=False) for each in raw]

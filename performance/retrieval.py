@@ -34,7 +34,8 @@ from app.domain import Tool
 from app.retrieval.embedders.base import Embedder
 from app.retrieval.embedders.packaged import PackagedEmbedder
 from app.retrieval.lexical import terms
-from app.retrieval.query import intents
+from app.retrieval.query import Query as SearchQuery
+from app.retrieval.query import split_sentences
 from app.retrieval.snapshot import CatalogueSnapshot
 from app.retrieval.texts import retrieval_text
 from app.retrieval.tool_index import ToolIndex
@@ -123,14 +124,17 @@ def rank_ours(tools: Sequence[Tool], queries: Sequence[Query], embedder: Embedde
     started = time.perf_counter()
     snapshot = CatalogueSnapshot.build(tools, vectors, 1, ids=ids, index=ToolIndex.build(ids, vectors, 1))
     built = time.perf_counter()
-    texts = [intents(query.text) for query in queries]
+    texts = [split_sentences(query.text) for query in queries]
     clock = Clock()
     encoded = [embedder.encode(sentences) for sentences in texts]
     clock.lap("encode alone")
     for start in range(0, len(queries), 8):
         embedder.encode([sentence for sentences in texts[start : start + 8] for sentence in sentences])
     clock.lap("encode eight together")
-    found = [snapshot.search(query.text, vector, DEPTH) for query, vector in zip(queries, encoded, strict=True)]
+    found = [
+        snapshot.search(SearchQuery(query.text, sentences, vectors), DEPTH)
+        for query, sentences, vectors in zip(queries, texts, encoded, strict=True)
+    ]
     clock.lap("search")
     mean = [float(np.mean([items[at].relevance for items in found])) for at in (0, 9, DEPTH - 1)]
     return [[item.tool.name for item in items] for items in found], [

@@ -5,40 +5,35 @@ Training, pair sampling and evaluation all go through here, so that a model sees
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
 
 from app.answers.reading.answers import write_answer
-from app.decision.ranked import Ranked
-from app.domain import Candidate, HistorySetting, ToolCall
+from app.decision.policy import Policy
+from app.decision.ranking import Ranked, prepare, rank
+from app.domain import Candidate, ToolCall
 from app.errors import SetupError
-from app.extraction.inputs import input_features
 from app.prompting.builder import BUDGET, PromptBuilder
 from app.prompting.formats import PromptFormat
 from app.prompting.prompt import Prompt, prompt_order
 from app.prompting.tokenizer import PromptTokenizer
-from app.retrieval.functional_fit import functional_fit
 from app.retrieval.matcher import Matcher
-from app.retrieval.preferences import PreferenceRanker, Profile
+from app.retrieval.preferences import PreferenceRanker
 from training.common.stages import NO_PROGRESS, Progress
 from training.data.records import Instance
 from training.data.systems import Scene, Scenes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
     """An instance with all that the service would know of it when it asks the model."""
 
     instance: Instance
-    ranked: tuple[Candidate, ...]
+    ranked: Ranked
     """The ten candidates, best first by the preference ranker, with hints."""
-    profile: Profile
-    relevance: tuple[float, ...] | None
-    """Of each of the profile's interactions to the candidates; None without history."""
 
     @property
     def ordered(self) -> list[Candidate]:
-        """In the order of the prompt."""
-        return prompt_order(self.ranked)
+        """The candidates in the order of the prompt."""
+        return prompt_order(self.ranked.candidates)
 
 
 class Questions:
@@ -53,33 +48,23 @@ class Questions:
         self._matcher_of = matcher_of
 
     def of(
-        self, instances: Sequence[Instance], progress: Progress = NO_PROGRESS, *, history: bool = True
+        self, instances: Sequence[Instance], progress: Progress = NO_PROGRESS, policy: Policy | None = None
     ) -> list[Question]:
-        """In the order of `instances`. `history`: False asks as if the user had none (the paper's ablation)."""
+        """In the order of `instances`. `policy`: whether history and hints count; both do if it is None."""
         scenes = self._scenes.of(instances, progress)
         progress.start("Making hints", len(scenes))
         questions = []
         for scene in scenes:
-            questions.append(self._question(scene, history))
+            questions.append(self._question(scene, policy or Policy()))
             progress.advance(1)
         return questions
 
-    def _question(self, scene: Scene, history: bool) -> Question:
+    def _question(self, scene: Scene, policy: Policy) -> Question:
         instance = scene.instance
-        setting = instance.setting if history else HistorySetting.NONE
-        profile = self._ranker.profile(setting, instance.history, self._scenes.signatures)
-        candidates = self._ranker.rank(functional_fit(scene.found), scene.tools, scene.attributes, profile)
-        ranked = Ranked.of(candidates, scene.found, scene.attributes, scene.queries, profile)
-        relevance = ranked.interaction_relevance
-        return Question(instance, tuple(self._hinted(instance, ranked)), profile, tuple(relevance) or None)
-
-    def _hinted(self, instance: Instance, ranked: Ranked) -> list[Candidate]:
-        if self._matcher_of is None:
-            return ranked.hinted()
-        tools = [candidate.tool for candidate in ranked.candidates]
-        return ranked.matched(
-            self._matcher_of(instance), input_features(instance.instruction, tools, now=instance.asked_at)
-        )
+        profile = self._ranker.profile(instance.setting, instance.history, self._scenes.signatures)
+        ranked = rank(scene.found, profile, self._ranker)
+        matcher = None if self._matcher_of is None else self._matcher_of(instance)
+        return Question(instance, prepare(ranked, policy, matcher))
 
 
 class Examples:
@@ -98,11 +83,11 @@ class Examples:
         instance = question.instance
         return self.builder.build(
             instance.instruction,
-            question.profile.setting,
-            question.profile.interactions,
+            question.ranked.profile.setting,
+            question.ranked.profile.interactions,
             question.ordered,
-            relevance=question.relevance,
-            today=today_of(instance),
+            relevance=question.ranked.interaction_relevance or None,
+            today=instance.asked_at.date(),
         )
 
     def answer(self, question: Question, prompt: Prompt, call: ToolCall | None = None) -> tuple[int, ...]:
@@ -113,7 +98,3 @@ class Examples:
         label = prompt.labels[place] if prompt.labels else ""
         text = write_answer(ordered[place].tool, call.parameters, label, self.builder.format.answer)
         return (*self._tokenizer.encode(text), self._end)
-
-
-def today_of(instance: Instance) -> date:
-    return instance.asked_at.date()

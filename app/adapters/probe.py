@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.adapters.cases import Case
-from app.answers.reading.answers import Answer
-from app.decision.callers import ModelCallers
-from app.decision.model_calls import ModelAnswer, ModelCaller
-from app.decision.model_requests import CaseRanker, model_request
-from app.decision.ranked import Ranked
-from app.decision.stopwatch import Stopwatch
-from app.domain import DecisionRule
+from app.decision.decide import decide
+from app.decision.model import Model, ModelFactory
+from app.decision.policy import Policy
+from app.decision.ranking import CaseRanker, Ranked
+from app.domain import Decision
 from app.domain.adapters import Adapter
-from app.errors import InvalidAdapter, PromptTooLong
+from app.errors import EngineError, InvalidAdapter, InvalidAnswer, PromptTooLong
 from app.inference.engine import AdapterEngine
 
 _NOISE = 0.02
@@ -35,19 +33,19 @@ class Score:
 class Prober:
     def __init__(
         self,
-        callers: ModelCallers,
+        models: ModelFactory,
         ranker: CaseRanker,
         golden: Sequence[Case],
         evaluation: Sequence[Case] = (),
         *,
-        timeout: float,
+        policy: Policy,
     ) -> None:
-        """`timeout`: seconds for each answer."""
-        self._callers = callers
+        """`policy`: of each answer; the model alone chooses and fills in."""
+        self._models = models
         self._ranker = ranker
         self._golden = golden
         self._evaluation = evaluation
-        self._timeout = timeout
+        self._policy = policy
         self._ranked: dict[int, Ranked] = {}
 
     @property
@@ -61,12 +59,13 @@ class Prober:
 
         Raises `EngineError`.
         """
-        own = await asyncio.to_thread(self._callers.of, adapter, engine)
-        base = await asyncio.to_thread(self._callers.base, adapter, engine)
+        own = await asyncio.to_thread(self._models.with_adapter, adapter, engine)
+        base = await asyncio.to_thread(self._models.base_of, adapter, engine)
         context = await engine.context_tokens()
-        if context is not None and context < own.most_tokens:
+        most_tokens = own.most_tokens(self._policy)
+        if context is not None and context < most_tokens:
             raise InvalidAdapter(
-                f"Its prompts and their answers have up to {own.most_tokens} tokens, and the engine has a context of "
+                f"Its prompts and their answers have up to {most_tokens} tokens, and the engine has a context of "
                 f"{context}: raise that (vLLM: --max-model-len), or register it with fewer prompt_tokens."
             )
         # Together: an engine at work answers them in the time of one.
@@ -74,10 +73,10 @@ class Prober:
             *(self._answer(own, case) for case in self._golden), self._answer(base, self._golden[0])
         )
         for case, answer in zip(self._golden, answers, strict=True):
-            if answer.model != adapter.version:
-                raise InvalidAdapter(f"The engine answers as {answer.model!r} when it is asked for the adapter.")
-            if not isinstance(answer.answer, Answer) or answer.answer.problems:
-                said = answer.answer.text[:200]
+            if answer.adapter != adapter.version:
+                raise InvalidAdapter(f"The engine answers as {answer.adapter!r} when it is asked for the adapter.")
+            if answer.failure is not None:
+                said = (answer.raw_output or "")[:200]
                 raise InvalidAdapter(f"Its answer to the golden prompt {case.instruction!r} is no valid call: {said!r}")
         if _differ(answers[0], first):
             return
@@ -91,34 +90,39 @@ class Prober:
 
     async def score(self, adapter: Adapter) -> Score:
         """On the evaluation set, by whichever engine. Raises `EngineError`."""
-        model = await asyncio.to_thread(self._callers.of, adapter)
+        model = await asyncio.to_thread(self._models.with_adapter, adapter)
         tool = parameters = 0
         for first in range(0, len(self._evaluation), _AT_ONCE):
             cases = self._evaluation[first : first + _AT_ONCE]
             answers = await asyncio.gather(*(self._answer(model, case) for case in cases))
-            for case, answer in zip(cases, (answered.answer for answered in answers), strict=True):
+            for case, answer in zip(cases, answers, strict=True):
                 assert case.expected is not None
-                if isinstance(answer, Answer) and answer.tool.name == case.expected.tool_name:
+                # What the fallback chose says nothing of the adapter.
+                own = answer.degraded_reason != InvalidAnswer.reason
+                if own and answer.tool_call.tool_name == case.expected.tool_name:
                     tool += 1
-                    parameters += dict(answer.parameters) == dict(case.expected.parameters)
+                    parameters += dict(answer.tool_call.parameters) == dict(case.expected.parameters)
         count = len(self._evaluation)
         return Score(count, tool / count, parameters / count)
 
-    async def _answer(self, model: ModelCaller, case: Case) -> ModelAnswer:
+    async def _answer(self, model: Model, case: Case) -> Decision:
+        """Raises EngineError."""
         key = id(case)
         if key not in self._ranked:
             self._ranked[key] = await self._ranker.rank(case.instruction, case.tools, case.setting, case.history)
-        request = await model_request(
-            model, case.instruction, self._ranked[key], rule=DecisionRule.MODEL, seconds=self._timeout
-        )
         try:
-            return await model.answer(request, Stopwatch())
+            decision = await decide(self._ranked[key], self._policy, model)
         except PromptTooLong as error:
             raise InvalidAdapter(f"Its prompt's budget is too small: {error.detail}") from error
+        if isinstance(decision.failure, PromptTooLong):
+            raise InvalidAdapter(f"Its prompt's budget is too small: {decision.failure.detail}")
+        if isinstance(decision.failure, EngineError):
+            raise decision.failure
+        return decision
 
 
-def _differ(one: ModelAnswer, other: ModelAnswer) -> bool:
-    if one.answer.text != other.answer.text:
+def _differ(one: Decision, other: Decision) -> bool:
+    if one.raw_output != other.raw_output:
         return True
     pairs = zip(one.candidates, other.candidates, strict=True)
     return any(

@@ -16,8 +16,7 @@ import structlog
 
 from app.adapters.engine_sync import EngineKeeper, Probe
 from app.db.database import Database
-from app.decision.callers import ModelCallers
-from app.decision.model_calls import ModelCaller
+from app.decision.model import Model, ModelFactory
 from app.domain.adapters import Adapter, Assignment, ReplicaReport
 from app.errors import PEToolError, SetupError
 from app.inference.pool import EnginePool
@@ -35,7 +34,7 @@ class Lease:
 
     version: str | None
     """None: what the settings say."""
-    caller: ModelCaller
+    model: Model
 
 
 class LiveAdapters:
@@ -49,7 +48,7 @@ class LiveAdapters:
         self,
         database: Database,
         pool: EnginePool,
-        callers: ModelCallers,
+        models: ModelFactory,
         path_of: Callable[[Adapter], Path],
         probe: Probe,
         *,
@@ -59,7 +58,7 @@ class LiveAdapters:
         """Of this replica, from its start to its end."""
         self.pool = pool
         self._database = database
-        self._callers = callers
+        self._models = models
         self._poll_seconds = poll_seconds
         self._noticed = asyncio.Event()
         self._keepers = [
@@ -70,7 +69,7 @@ class LiveAdapters:
         self._looks = 0
         """How many have begun."""
         self._known: dict[str, Adapter] = {}
-        self._by_version: dict[str | None, ModelCaller] = {None: callers.configured}
+        self._by_version: dict[str | None, Model] = {None: models.configured}
         self._in_use: Counter[str | None] = Counter()
         self._started = False
         self.assignment = Assignment()
@@ -179,7 +178,7 @@ class LiveAdapters:
         for version, adapter in wanted.items():
             if version not in self._by_version:
                 try:
-                    self._by_version[version] = await asyncio.to_thread(self._callers.of, adapter)
+                    self._by_version[version] = await asyncio.to_thread(self._models.with_adapter, adapter)
                 except SetupError as error:
                     # The probe fails for the same reason, and tells.
                     log.error("adapter_not_served", adapter=version, reason=error.detail)  # noqa: TRY400

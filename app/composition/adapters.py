@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from app.adapters.canary import CanaryService
@@ -17,7 +18,9 @@ from app.adapters.store import AdapterStore
 from app.composition.model import BaseModel
 from app.composition.settings import Settings
 from app.db.database import Database
-from app.decision.model_requests import CaseRanker
+from app.decision.policy import Policy
+from app.decision.ranking import CaseRanker
+from app.domain import DecisionRule, ParameterRule
 from app.domain.adapters import Adapter
 
 _PROBE_SECONDS = 30.0
@@ -30,6 +33,7 @@ async def open_adapters(
     settings: Settings,
     database: Database,
     model: BaseModel,
+    policy: Policy,
     ranker: CaseRanker,
     announce: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[AdapterServices]:
@@ -37,11 +41,12 @@ async def open_adapters(
     source = Path(settings.adapters_source) if settings.adapters_source else None
     store = AdapterStore(settings.adapters_path.resolve(), source=source, max_bytes=settings.max_adapter_bytes)
     evaluation = evaluation_cases(Path(settings.adapter_evaluation)) if settings.adapter_evaluation else []
-    prober = Prober(model.callers, ranker, golden_cases(), evaluation, timeout=_PROBE_SECONDS)
+    probe_policy = replace(policy, chooser=DecisionRule.MODEL, filler=ParameterRule.MODEL, timeout=_PROBE_SECONDS)
+    prober = Prober(model.models, ranker, golden_cases(), evaluation, policy=probe_policy)
     live = LiveAdapters(
         database,
         model.pool,
-        model.callers,
+        model.models,
         _paths(settings, store),
         prober.probe,
         poll_seconds=settings.adapter_poll_seconds,

@@ -25,11 +25,12 @@ from app.composition.model import OpenModel, open_model
 from app.composition.resources import Parts, open_parts
 from app.composition.served_model import MODELS
 from app.composition.settings import Settings
-from app.decision.model_requests import CaseRanker
+from app.decision.fallback import NO_ENGINE, NOT_LOADED
+from app.decision.ranking import CaseRanker
 from app.inference.engine import AdapterEngine
 from app.retrieval.preferences import PreferenceRanker
 from app.retrieval.ranker_weights import SHIPPED, load_weights
-from app.services.deciding import NO_ENGINE, NOT_LOADED, Decider
+from app.services.decisions import DecisionService
 from app.services.events import Topic
 from app.services.feedback import FeedbackService
 from app.services.health import HealthService
@@ -108,7 +109,7 @@ async def _adapters(
     cases = CaseRanker(parts.embedder, parts.encoder, ranker)
     announce = parts.events.announce
     async with open_adapters(
-        settings, parts.database, model.model, cases, lambda: announce(Topic.ADAPTERS)
+        settings, parts.database, model.model, model.policy, cases, lambda: announce(Topic.ADAPTERS)
     ) as adapters:
         parts.events.on(Topic.ADAPTERS, adapters.live.notice)
         yield adapters
@@ -154,12 +155,10 @@ def _services(
             parts.embedder,
             parts.encoder,
             ranker,
-            Decider(
+            DecisionService(
                 adapters.live if adapters is not None else None,
-                rule=model.decision,
-                parameters=model.parameters,
-                timeout=settings.engine_timeout_seconds,
-                reason=NOT_LOADED if model.fault else NO_ENGINE,
+                model.policy,
+                why_no_model=NOT_LOADED if model.fault else NO_ENGINE,
             ),
             retrieval_width=settings.retrieval_width,
             max_instruction_characters=settings.max_instruction_characters,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import structlog
 from app.adapters.registry import ServedBase
 from app.composition.served_model import MODELS, Served, is_default, served
 from app.composition.settings import Settings
-from app.decision.callers import ModelCallers
-from app.domain import DecisionRule, ParameterRule
+from app.decision.model import ModelFactory
+from app.decision.policy import Policy
 from app.errors import SetupError
 from app.inference.engine import AdapterEngine
 from app.inference.pool import EnginePool
@@ -30,7 +30,7 @@ class BaseModel:
     """The base model on its engines."""
 
     pool: EnginePool
-    callers: ModelCallers
+    models: ModelFactory
     base: ServedBase
 
 
@@ -38,8 +38,8 @@ class BaseModel:
 class OpenModel:
     model: BaseModel | None = None
     """None where no model answers."""
-    decision: DecisionRule = DecisionRule.MODEL
-    parameters: ParameterRule = ParameterRule.MODEL
+    policy: Policy = field(default_factory=Policy)
+    """As configured."""
     fault: str = ""
     """Why the shipped model does not answer, though it should."""
 
@@ -74,26 +74,23 @@ def _opened(settings: Settings, dimension: int, engines: Sequence[AdapterEngine]
     return OpenModel(fault=fault)
 
 
-def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], models: Path) -> OpenModel:
-    model = served(settings, models)
+def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], shipped: Path) -> OpenModel:
+    model = served(settings, shipped)
     tokenizer = PromptTokenizer.load(model.model)
-    matcher = cache(lambda: _matcher(models / "matcher", dimension))
+    matcher = cache(lambda: _matcher(shipped / "matcher", dimension))
     # Told now and not at the first request; and before there is an engine that would have to be closed.
     if model.prompt_format.labels:
         tokenizer.labels(MAX_LABELS)
     if model.prompt_format.matched:
         matcher()
     pool = EnginePool(engines or _engines(settings, model), [model.adapter] if model.adapter is not None else [])
-    callers = ModelCallers(
+    models = ModelFactory(
         pool,
         tokenizer,
         matcher,
         adapter=model.adapter,
         prompt_format=model.prompt_format,
         prompt_tokens=model.prompt_tokens,
-        max_tokens=settings.completion_tokens,
-        temperature=settings.temperature,
-        fusion_weight=model.fusion_weight,
     )
     log.info(
         "model_loaded",
@@ -104,7 +101,15 @@ def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], 
         parameters=model.parameters.value,
     )
     base = ServedBase(model.model, model.prompt_format, model.prompt_tokens, settings.adapter_max_rank)
-    return OpenModel(BaseModel(pool, callers, base), model.decision, model.parameters)
+    policy = Policy(
+        chooser=model.decision,
+        fusion_weight=model.fusion_weight,
+        filler=model.parameters,
+        max_tokens=settings.completion_tokens,
+        temperature=settings.temperature,
+        timeout=settings.engine_timeout_seconds,
+    )
+    return OpenModel(BaseModel(pool, models, base), policy)
 
 
 def _matcher(directory: Path, dimension: int) -> Matcher:

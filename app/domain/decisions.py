@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from app.domain.history import HistorySetting, Interaction
 from app.domain.tools import Json, Tool, ToolCall
+from app.errors import PEToolError
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class DecisionRule(StrEnum):
 
     MODEL = "model"
     FUSED = "fused"
-    """The model's probabilities and the ranker's scores together (`app.decision.fusion`)."""
+    """The model's probabilities and the ranker's scores together (`app.decision.choice`)."""
 
 
 class ParameterRule(StrEnum):
@@ -92,32 +93,39 @@ class AnswerProblem:
 
 @dataclass(frozen=True)
 class Decision:
-    """One served call, as it was answered and as it is stored."""
+    """One call, as it was decided, answered and stored."""
 
-    call_id: UUID
-    user_id: str
     instruction: str
     history_setting: HistorySetting
+    """The one applied, never `auto`."""
     tool_call: ToolCall
     candidates: tuple[Candidate, ...]
+    """Best first by the preference ranker."""
     evidence: tuple[Evidence, ...]
-    created_at: datetime
     degraded_reason: str | None = None
+    """Why it is not a language model's own valid call (`app.decision.fallback.DEGRADED`); `None` if it is."""
+    failure: PEToolError | None = field(default=None, compare=False)
+    """What went wrong with the model, for a caller who takes no degraded answer; not stored."""
     decided_by: str = "ranker"
     """Who chose the tool: model, fused or ranker."""
     engine: str | None = None
-    """vllm or local; None where no model was asked."""
+    """Engine that was asked: vllm or local. `None` if no model was asked."""
     adapter: str | None = None
-    """The adapter, or base model, that answered."""
+    """Adapter, or base model, that answered, in the engine's words."""
     asked_adapter: str | None = None
-    """The registered version that the user was given to, also where it did not answer; None: as the settings say."""
+    """Adapter version assigned to this user, even if it gave no answer. `None` means the configured model."""
     raw_output: str | None = None
-    """What the model wrote, also where it was no valid call."""
+    """Text that the model wrote, even if it was no valid call."""
     problems: tuple[AnswerProblem, ...] = ()
     """What was wrong with the model's answer."""
-    catalogue_revision: int = 0
     missing_parameters: tuple[str, ...] = ()
     """Required parameters whose value neither the instruction nor the document gives."""
     usage: Mapping[str, Json] = field(default_factory=dict)
+    """Counts of tokens, interactions and tools."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds by stage."""
+    call_id: UUID = field(default_factory=uuid4)
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    user_id: str = ""
+    """Whose call it is, as the caller names the user; empty where nobody is served."""
+    catalogue_revision: int = 0

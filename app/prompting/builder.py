@@ -72,6 +72,11 @@ class PromptBuilder:
                 f"is {budget}: raise it, or use a shorter format."
             )
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt."""
+        return self.budget
+
     def is_quick(
         self,
         setting: HistorySetting,

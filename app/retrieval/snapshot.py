@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Tool
-from app.retrieval.lexical import LexicalIndex, terms
-from app.retrieval.query import intents
+from app.retrieval.lexical import LexicalIndex
+from app.retrieval.query import Query
 from app.retrieval.relevance import Providers, relevance
 from app.retrieval.texts import lexical_index
 from app.retrieval.tool_index import ToolIndex
@@ -102,54 +103,34 @@ class CatalogueSnapshot:
             index=None,
         )
 
-    def search(self, instruction: str, query_vectors: NDArray[np.float32], limit: int = 50) -> list[Retrieved]:
-        """The `limit` most relevant tools, best first; of equals, the first in the catalogue.
-
-        `query_vectors` (m, d) are the embedded `intents(instruction)`. Raises ValueError if m is another number.
-        """
-        queries, lexical = self._evidence(instruction, query_vectors)
+    def search(self, query: Query, limit: int = 50) -> "Retrieval":
+        """The `limit` most relevant tools, best first; of equals, the first in the catalogue."""
         if not self.tools or limit <= 0:
-            return []
+            return Retrieval(self, query, [], np.zeros((len(query.terms), 0), np.float32))
+        lexical = self.lexical.scores(query.terms)
         strongest = float(lexical.max())
-        pool = None if self.index is None else self._pool(self.index, queries, lexical, max(POOL, 2 * limit))
-        return self._scored(pool, queries, lexical if pool is None else lexical[:, pool], strongest, limit)
+        if self.index is None:
+            return self.score(query, None, lexical, strongest, limit)
+        rows = self._pool(self.index, query, lexical, max(POOL, 2 * limit))
+        return self.score(query, rows, lexical[:, rows], strongest, limit)
 
-    def among(self, rows: Sequence[int], instruction: str, query_vectors: NDArray[np.float32]) -> list[Retrieved]:
-        """The tools of these rows as if there were no others: what `only` their names would find, best first."""
-        queries, lexical = self._evidence(instruction, query_vectors)
-        chosen = np.asarray(rows, np.int64)
-        if not len(chosen):
-            return []
-        lexical = lexical[:, chosen]
-        return self._scored(chosen, queries, lexical, float(lexical.max()), len(chosen))
-
-    def _evidence(
-        self, instruction: str, query_vectors: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Vectors (m + 1, d) and BM25F (m + 1, n) of the sentences and of the whole."""
-        sentences = [terms(text) for text in intents(instruction)]
-        if len(sentences) != len(query_vectors):
-            raise ValueError("query_vectors are not those of intents(instruction)")
-        whole = [term for sentence in sentences for term in sentence]
-        return _with_whole(query_vectors), self.lexical.scores([*sentences, whole])
-
-    def _scored(
+    def score(
         self,
+        query: Query,
         rows: NDArray[np.int64] | None,
-        queries: NDArray[np.float32],
         lexical: NDArray[np.float32],
         strongest: float,
         limit: int,
-    ) -> list[Retrieved]:
-        """The best of these rows, whose BM25F is `lexical`; of all for None."""
+    ) -> "Retrieval":
+        """The best of these rows; of all for None. `lexical` (m + 1, rows): their BM25F, of which `strongest` is 1."""
         if rows is None:
-            dense = queries @ self.vectors.T
-            scores = relevance(dense, lexical, self._groups)
+            vectors, providers = self.vectors, self._groups
         else:
-            dense = queries @ self.vectors[rows].T
-            scores = relevance(dense, lexical, Providers(self.providers[rows]))
+            vectors, providers = self.vectors[rows], Providers(self.providers[rows])
+        dense = query.vectors_and_whole @ vectors.T
+        scores = relevance(dense, lexical, providers)
         best = _best(scores, limit)
-        return [
+        items = [
             Retrieved(self.tools[row], score, dense_score, lexical_score, row)
             for row, score, dense_score, lexical_score in zip(
                 (best if rows is None else rows[best]).tolist(),
@@ -159,12 +140,11 @@ class CatalogueSnapshot:
                 strict=True,
             )
         ]
+        return Retrieval(self, query, items, lexical[:, best])
 
-    def _pool(
-        self, index: ToolIndex, queries: NDArray[np.float32], lexical: NDArray[np.float32], size: int
-    ) -> NDArray[np.int64]:
-        """Rows that either index puts among the best `size` for any query, ascending."""
-        found = index.search(queries, size).ravel()
+    def _pool(self, index: ToolIndex, query: Query, lexical: NDArray[np.float32], size: int) -> NDArray[np.int64]:
+        """Rows that either index puts among the best `size` for any sentence, ascending."""
+        found = index.search(query.vectors_and_whole, size).ravel()
         rows = np.searchsorted(self.ids, found)
         pooled = [rows[self.ids[rows.clip(max=len(self.ids) - 1)] == found]]
         for scores in lexical:
@@ -173,22 +153,54 @@ class CatalogueSnapshot:
         return np.unique(np.concatenate(pooled)).astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Retrieval(Sequence[Retrieved]):
+    """Tools found for one query, best first."""
+
+    snapshot: CatalogueSnapshot
+    query: Query
+    items: Sequence[Retrieved]
+    lexical: NDArray[np.float32]
+    """(m + 1, n): BM25F of each for each sentence, and for all together."""
+
+    @overload
+    def __getitem__(self, position: int) -> Retrieved: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Retrieved]: ...
+
+    def __getitem__(self, position: int | slice) -> Retrieved | Sequence[Retrieved]:
+        return self.items[position]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def tools(self) -> list[Tool]:
+        return [item.tool for item in self.items]
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        """(n, d): the tools' vectors."""
+        return self.snapshot.vectors[[item.row for item in self.items]]
+
+    def among(self, positions: Sequence[int]) -> "Retrieval":
+        """Those at these positions as if the catalogue had no other tools, best first.
+
+        How relevant a tool is depends on the tools it is found among.
+        """
+        if not positions:
+            return Retrieval(self.snapshot, self.query, [], self.lexical[:, :0])
+        rows = np.array([self.items[position].row for position in positions], np.int64)
+        lexical = self.lexical[:, list(positions)]
+        return self.snapshot.score(self.query, rows, lexical, float(lexical.max()), len(rows))
+
+
 def _provider_numbers(tools: Sequence[Tool]) -> NDArray[np.int64]:
     """A number for each provider; a tool without one stands alone."""
     numbers: dict[tuple[str, ...], int] = {}
     keys = ((tool.category, tool.provider) if tool.provider else (tool.name,) for tool in tools)
     return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.int64, len(tools))
-
-
-def _with_whole(sentences: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(m, d) -> (m + 1, d): the last row stands for the whole instruction.
-
-    It is the direction of the sentences' sum. Embedding the instruction once more finds nothing better, and would
-    double what a request costs.
-    """
-    whole = sentences.sum(0, keepdims=True)
-    whole /= max(float(np.linalg.norm(whole)), 1e-6)
-    return np.concatenate([sentences, whole]).astype(np.float32, copy=False)
 
 
 def _best(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:

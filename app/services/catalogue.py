@@ -13,7 +13,7 @@ from app.errors import NotFound
 from app.json_data.tools import document_hash
 from app.retrieval.embedders.batching import BatchingEmbedder
 from app.retrieval.embedders.tools import ToolEncoder
-from app.retrieval.query import intents
+from app.retrieval.query import embed_query
 from app.retrieval.snapshot import Retrieved
 from app.services.live_catalogue import LiveCatalogue
 
@@ -108,10 +108,9 @@ class CatalogueService:
         new = sum(tool.name not in known for tool in changed)
         return new, len(changed) - new, len(tools) - len(changed)
 
-    async def search(self, query: str, limit: int) -> list[Retrieved]:
+    async def search(self, query: str, limit: int) -> Sequence[Retrieved]:
         """Best first; without anybody's preferences."""
-        vectors = await self._embedder.encode(intents(query))
-        return self._live.snapshot.search(query, vectors, limit)
+        return self._live.snapshot.search(await embed_query(self._embedder, query), limit)
 
     async def page(self, *, after: int, limit: int, category: str | None, active: bool | None) -> list[StoredTool]:
         async with self._database.statement() as work:

@@ -2,25 +2,23 @@
 
 import asyncio
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 from app.catalogue.parse import parse
 from app.db.database import Database
-from app.decision.ranked import Ranked
+from app.decision.policy import Policy
+from app.decision.ranking import rank
 from app.decision.stopwatch import Stopwatch
-from app.domain import Decision, DecisionRule, HistorySetting, Tool, ToolCall, ToolSource
-from app.errors import EmptyCatalogue, InvalidRequest, UnknownTools
+from app.domain import Decision, DecisionRule, HistorySetting, Tool, ToolSource
+from app.errors import CallerGone, EmptyCatalogue, InvalidRequest, UnknownTools
 from app.retrieval.embedders.batching import BatchingEmbedder
 from app.retrieval.embedders.tools import ToolEncoder
-from app.retrieval.functional_fit import functional_fit
 from app.retrieval.preferences import PreferenceRanker
-from app.retrieval.query import intents
+from app.retrieval.query import embed_query
 from app.retrieval.snapshot import CatalogueSnapshot
-from app.services.deciding import Decider, Question
+from app.services.decisions import DecisionService
 from app.services.live_catalogue import LiveCatalogue
 from app.services.profiles import ProfileService, UserProfile
 
@@ -53,7 +51,7 @@ class ToolCallService:
         embedder: BatchingEmbedder,
         encoder: ToolEncoder,
         ranker: PreferenceRanker,
-        decider: Decider,
+        decisions: DecisionService,
         *,
         retrieval_width: int,
         max_instruction_characters: int,
@@ -64,7 +62,7 @@ class ToolCallService:
         self._embedder = embedder
         self._encoder = encoder
         self._ranker = ranker
-        self._decider = decider
+        self._decisions = decisions
         self._retrieval_width = retrieval_width
         self._max_instruction_characters = max_instruction_characters
 
@@ -74,59 +72,45 @@ class ToolCallService:
         Raises `InvalidRequest`, `UnknownTools`, `EmptyCatalogue`, `PromptTooLong`, `CallerGone`; where only a model's
         valid answer will do, also `ModelUnavailable`, `EngineError`, `InvalidAnswer`.
         """
-        question = self._checked(request)
+        self._check(request)
         watch = Stopwatch()
         snapshot, inline = await self._tools(request)
         user = await self._profiles.get(request.user_id, request.history_setting, self._live.snapshot)
         watch.lap("history")
-        vectors = await self._embedder.encode(intents(request.instruction))
+        query = await embed_query(self._embedder, request.instruction)
         watch.lap("embed")
-        found = snapshot.search(request.instruction, vectors, max(self._retrieval_width, request.n_candidates))
+        found = snapshot.search(query, max(self._retrieval_width, request.n_candidates))
         watch.lap("retrieve")
-        tools, relevances = [item.tool for item in found], functional_fit(found)
-        attributes = snapshot.vectors[[item.row for item in found]]
-        candidates = self._ranker.rank(relevances, tools, attributes, user.profile)[: request.n_candidates]
-        rows = [snapshot.rows[candidate.tool.name] for candidate in candidates]
-        alone = snapshot.among(rows, request.instruction, vectors)
-        of_alone = snapshot.vectors[[item.row for item in alone]]
-        ranked = Ranked.of(candidates, alone, of_alone, vectors, user.profile)
+        ranked = rank(found, user.profile, self._ranker, request.n_candidates)
         watch.lap("rank")
-        outcome = await self._decider.decide(question, ranked, watch)
-        chosen = tools.index(outcome.tool)
-        decision = Decision(
-            call_id=uuid4(),
+        deciding = self._decisions.decide(ranked, self._policy(request), request.user_id, watch)
+        decision = await _unless_abandoned(deciding, request.abandoned)
+        decision = replace(
+            decision,
             user_id=request.user_id,
-            instruction=request.instruction,
-            history_setting=user.profile.setting,
-            tool_call=ToolCall(outcome.tool.name, outcome.parameters),
-            candidates=outcome.candidates,
-            evidence=tuple(self._ranker.evidence(chosen, relevances, tools, attributes, user.profile)),
-            created_at=datetime.now(UTC),
-            degraded_reason=outcome.degraded_reason,
-            decided_by=outcome.decided_by,
-            engine=outcome.engine,
-            adapter=outcome.adapter,
-            asked_adapter=outcome.asked_adapter,
-            raw_output=outcome.raw_output,
-            problems=outcome.problems,
             catalogue_revision=snapshot.revision,
-            missing_parameters=outcome.missing,
             usage={
                 "history_interactions": len(user.profile.interactions),
                 "retrieved_tools": len(found),
-                **outcome.usage,
+                **decision.usage,
             },
             timings=watch.total(),
         )
         if not request.dry_run:
             await self._record(user, decision, inline)
             watch.lap("record")
-        if outcome.refused is not None:
-            raise outcome.refused
+        if decision.failure is not None and not request.allow_degraded:
+            # Recorded all the same, as what the adapter did.
+            raise decision.failure
         # What is stored lacks the time it took to store it.
         return replace(decision, timings=watch.total())
 
-    def _checked(self, request: CallRequest) -> Question:
+    def _policy(self, request: CallRequest) -> Policy:
+        policy = self._decisions.policy
+        timeout = min(request.timeout or policy.timeout, policy.timeout)
+        return replace(policy, chooser=request.decision or policy.chooser, timeout=timeout)
+
+    def _check(self, request: CallRequest) -> None:
         if _is_blank(request.instruction):
             raise InvalidRequest("The instruction is empty; say what the user asks for.")
         if len(request.instruction) > self._max_instruction_characters:
@@ -134,16 +118,8 @@ class ToolCallService:
                 f"The instruction has {len(request.instruction)} characters; at most "
                 f"{self._max_instruction_characters} are taken. Shorten it; long texts belong into a file or a URL."
             )
-        question = Question(
-            request.instruction,
-            request.decision,
-            request.timeout,
-            request.allow_degraded,
-            request.abandoned,
-            request.user_id,
-        )
-        self._decider.check(question)
-        return question
+        if not request.allow_degraded:
+            self._decisions.require_model()
 
     async def _tools(self, request: CallRequest) -> tuple[CatalogueSnapshot, list[Tool]]:
         """Where to search, and the tools that came with the request."""
@@ -177,6 +153,24 @@ class ToolCallService:
                     return
                 # Erased while the answer was made: this call is the first of a new user of that name.
                 row = (await work.users.create(decision.user_id)).id
+
+
+async def _unless_abandoned(
+    deciding: Coroutine[Any, Any, Decision], abandoned: Callable[[], Awaitable[object]] | None
+) -> Decision:
+    """Raises `CallerGone`, once the engine has let go of the request, where nobody waits for the answer any more."""
+    if abandoned is None:
+        return await deciding
+    task, gone = asyncio.ensure_future(deciding), asyncio.ensure_future(abandoned())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and gone.exception() is None:
+            raise CallerGone("The connection was closed before the answer was there.")
+        return await task
+    finally:
+        gone.cancel()
+        if task.cancel():
+            await asyncio.wait({task})
 
 
 def _is_blank(text: str) -> bool:

@@ -16,7 +16,7 @@ from app.prompting.tokenizer import PromptTokenizer
 from app.retrieval.embedders.packaged import PackagedEmbedder
 from app.retrieval.matcher import Matcher
 from app.retrieval.preferences import PreferenceRanker
-from app.retrieval.query import intents
+from app.retrieval.query import Query, split_sentences
 from app.retrieval.ranker_weights import load_weights
 from app.retrieval.snapshot import CatalogueSnapshot
 from app.retrieval.texts import retrieval_text
@@ -65,7 +65,7 @@ def scenes() -> Scenes:
     embedder = PackagedEmbedder()
     vectors = embedder.encode([retrieval_text(tool) for tool in CATALOGUE])
     documents = {tool.name: vector for tool, vector in zip(CATALOGUE, vectors, strict=True)}
-    return Scenes({tool.name: tool for tool in CATALOGUE}, documents, {ASKED: embedder.encode(intents(ASKED))})
+    return Scenes({tool.name: tool for tool in CATALOGUE}, documents, {ASKED: embedder.encode(split_sentences(ASKED))})
 
 
 class Service:
@@ -143,14 +143,17 @@ def test_the_matchers_hints_are_its_own_and_tell_candidates_apart(scenes: Scenes
 def test_tools_among_others_are_as_relevant_as_alone(scenes: Scenes) -> None:
     """A model sees ten candidates in training, and what the service found among thousands."""
     vectors = np.stack([scenes.signatures[tool.name].attributes for tool in CATALOGUE])
-    queries = PackagedEmbedder().encode(intents(ASKED))
+    sentences = split_sentences(ASKED)
+    query = Query(ASKED, sentences, PackagedEmbedder().encode(sentences))
     snapshot = CatalogueSnapshot.build(CATALOGUE, vectors, 1)
     rows = [7, 0, 2, 5]
-    alone = snapshot.only([CATALOGUE[row].name for row in rows]).search(ASKED, queries)
-    among = snapshot.among(rows, ASKED, queries)
+    alone = snapshot.only([CATALOGUE[row].name for row in rows]).search(query)
+    found = snapshot.search(query)
+    positions = {item.row: position for position, item in enumerate(found)}
+    among = found.among([positions[row] for row in rows])
     assert [(each.tool.name, each.relevance, each.lexical) for each in among] == [
         (each.tool.name, each.relevance, each.lexical) for each in alone
     ]
     assert [each.row for each in among] == [rows[each.row] for each in alone]
-    whole = {each.row: each.relevance for each in snapshot.search(ASKED, queries)}
+    whole = {each.row: each.relevance for each in found}
     assert any(each.relevance != whole[each.row] for each in among)

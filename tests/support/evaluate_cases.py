@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+from app.decision.policy import Policy
 from tests.support.published_cases import dataset
 from training.common.stages import Workspace
 from training.data.benchmark import OpenedBenchmark, open_benchmark
@@ -30,10 +31,10 @@ def benchmark(folder: Path, count: int = 3) -> OpenedBenchmark:
 
 
 @cache
-def questions(part: Part = Part.TEST) -> Sequence[Question]:
+def questions(part: Part = Part.TEST, policy: Policy | None = None) -> Sequence[Question]:
     """Of 9 instances, embedded once."""
     made = dataset()
-    return OpenedBenchmark(Path("nowhere"), made, None).questions().of(made.of(part))  # type: ignore[arg-type]
+    return OpenedBenchmark(Path("nowhere"), made, None).questions().of(made.of(part), policy=policy)  # type: ignore[arg-type]
 
 
 def right(instance: Instance) -> Said:

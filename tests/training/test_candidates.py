@@ -11,7 +11,7 @@ import pytest
 
 from app.catalogue.rapidapi import parse_document
 from app.domain import Json, Tool, ToolCall
-from app.retrieval.query import intents
+from app.retrieval.query import Query, split_sentences
 from app.retrieval.snapshot import CatalogueSnapshot
 from app.retrieval.texts import retrieval_text
 from tests.support.published_cases import document, parameter
@@ -62,7 +62,7 @@ def vectors(count: int, seed: int = 1) -> Vectors:
     return unit
 
 
-QUERY = vectors(1, seed=2)
+QUERY_VECTORS = vectors(1, seed=2)
 
 
 def phrases(tools: Sequence[Tool], near: Collection[tuple[Tool, Tool, float]] = ()) -> Vectors:
@@ -88,9 +88,13 @@ def chooser(
     return CandidateChooser(snapshot, phrases(tools, near), CandidateConfig(**config), seed, names)
 
 
+def query_for(instruction: str = "find something") -> Query:
+    return Query(instruction, split_sentences(instruction), QUERY_VECTORS)
+
+
 def found_for(tools: Sequence[Tool], instruction: str = "find something") -> list[str]:
     snapshot = CatalogueSnapshot.build(tools, vectors(len(tools)), 1)
-    return [item.tool.name for item in snapshot.search(instruction, QUERY, 40)]
+    return [item.tool.name for item in snapshot.search(query_for(instruction), 40)]
 
 
 # ---------------------------------------------------------------- one instruction
@@ -99,7 +103,7 @@ def found_for(tools: Sequence[Tool], instruction: str = "find something") -> lis
 @pytest.mark.parametrize("size", [2, 3, 5, 9, 10])
 def test_the_right_tool_stands_among_its_whole_group(size: int) -> None:
     group, more = rivals("rain", size), others(40)
-    chosen = chooser([*group, *more]).choose(asked(group[1]), group_of(group), QUERY)
+    chosen = chooser([*group, *more]).choose(asked(group[1]), group_of(group), query_for())
     assert len(chosen.candidates) == len(set(chosen.candidates)) == 10
     assert {each.name for each in group} <= set(chosen.candidates)
     assert set(chosen.same_function) == {each.name for each in group} - {group[1].name}
@@ -111,7 +115,7 @@ def test_of_a_group_that_is_too_large_nine_rivals_are_drawn(size: int) -> None:
     group = rivals("rain", size)
     of, draws = chooser([*group, *others(40)]), set()
     for number in range(30):
-        chosen = of.choose(asked(group[3], number=number), group_of(group), QUERY)
+        chosen = of.choose(asked(group[3], number=number), group_of(group), query_for())
         assert set(chosen.candidates) == {group[3].name, *chosen.same_function}
         assert len(chosen.candidates) == 10
         assert len(chosen.same_function) == 9
@@ -126,7 +130,7 @@ def test_of_a_group_that_is_too_large_nine_rivals_are_drawn(size: int) -> None:
 def test_as_many_as_there_is_room_for_are_retrieved(size: int, retrieved: int) -> None:
     group, more = rivals("rain", size), others(60)
     tools = [*group, *more]
-    chosen = chooser(tools, retrieved=retrieved).choose(asked(group[0]), group_of(group), QUERY)
+    chosen = chooser(tools, retrieved=retrieved).choose(asked(group[0]), group_of(group), query_for())
     expected = [name for name in found_for(tools) if name not in group_of(group).tools][: min(retrieved, 10 - size)]
     assert set(expected) <= set(chosen.candidates)
     assert len(chosen.candidates) == 10
@@ -141,7 +145,7 @@ def test_no_other_tool_could_do_the_job() -> None:
     assert set(found_for(tools)[:5]) & {each.name for each in twins}
     of, seen = chooser(tools, shown=more), set[str]()
     for number in range(12):
-        chosen = of.choose(asked(group[0], number=number), group_of(group), QUERY)
+        chosen = of.choose(asked(group[0], number=number), group_of(group), query_for())
         assert len(chosen.candidates) == 10
         seen.update(chosen.candidates)
     assert not seen & {each.name for each in twins}
@@ -160,7 +164,7 @@ def test_no_other_tool_says_nearly_the_same_of_its_functionality(retrieved: int)
     near += [(each, group[0], 0.84) for each in akin]
     of, seen = chooser(tools, shown=more, near=near, retrieved=retrieved), set[str]()
     for number in range(12):
-        chosen = of.choose(asked(group[0], number=number), group_of(group), QUERY)
+        chosen = of.choose(asked(group[0], number=number), group_of(group), query_for())
         assert len(chosen.candidates) == 10
         seen.update(chosen.candidates)
     assert not seen & {each.name for each in alike}
@@ -172,9 +176,9 @@ def test_only_likeness_to_the_right_tool_counts() -> None:
     group, more = rivals("rain", 3), others(7)
     near = [(group[1], group[0], 0.99), (more[0], group[2], 0.99)]
     of = chooser([*group, *more], near=near)
-    chosen = of.choose(asked(group[0]), group_of(group), QUERY)
+    chosen = of.choose(asked(group[0]), group_of(group), query_for())
     assert set(chosen.candidates) == {each.name for each in (*group, *more)}
-    chosen = of.choose(asked(group[2]), group_of(group), QUERY)
+    chosen = of.choose(asked(group[2]), group_of(group), query_for())
     assert set(chosen.candidates) == {each.name for each in (*group, *more[1:])}
 
 
@@ -182,7 +186,7 @@ def test_rivals_that_were_not_drawn_do_not_come_back_by_retrieval() -> None:
     group, more = rivals("rain", 6), others(40)
     of = chooser([*group, *more], n=4, retrieved=3)
     for number in range(10):
-        chosen = of.choose(asked(group[0], number=number), group_of(group), QUERY)
+        chosen = of.choose(asked(group[0], number=number), group_of(group), query_for())
         assert len(chosen.same_function) == 3
         assert len(chosen.candidates) == 4
 
@@ -192,7 +196,7 @@ def test_where_there_are_fewer_tools_all_of_them_are_candidates() -> None:
     twin = tool("About rain", "Twin", "find rain", "rain")
     of = chooser([*group, *more, twin])
     for number in range(3):
-        chosen = of.choose(asked(group[0], number=number), group_of(group), QUERY)
+        chosen = of.choose(asked(group[0], number=number), group_of(group), query_for())
         assert set(chosen.candidates) == {each.name for each in (*group, *more)}
         assert len(chosen.candidates) == 6
 
@@ -202,7 +206,7 @@ def test_the_right_tool_stands_anywhere() -> None:
     of = chooser([*group, *more])
     places: Counter[int] = Counter()
     for number in range(200):
-        chosen = of.choose(asked(group[number % 3], f"user {number}"), group_of(group), QUERY)
+        chosen = of.choose(asked(group[number % 3], f"user {number}"), group_of(group), query_for())
         places[chosen.candidates.index(group[number % 3].name)] += 1
     assert set(places) == set(range(10))
     # 20 each; a chi-square of 27.9 has a probability of a thousandth.
@@ -212,7 +216,9 @@ def test_the_right_tool_stands_anywhere() -> None:
 def test_two_instructions_of_a_user_are_shuffled_differently() -> None:
     group = rivals("rain", 10)
     of = chooser([*group, *others(5)])
-    one, other, again = (of.choose(asked(group[0], number=number), group_of(group), QUERY) for number in (0, 1, 0))
+    one, other, again = (
+        of.choose(asked(group[0], number=number), group_of(group), query_for()) for number in (0, 1, 0)
+    )
     assert set(one.candidates) == set(other.candidates)
     assert one.candidates == again.candidates != other.candidates
 
@@ -222,7 +228,7 @@ def test_two_instructions_of_a_user_are_shuffled_differently() -> None:
 
 def drawn(of: CandidateChooser, group: Sequence[Tool], count: int) -> Iterator[list[str]]:
     for number in range(count):
-        chosen = of.choose(asked(group[0], f"user {number}"), group_of(group), QUERY)
+        chosen = of.choose(asked(group[0], f"user {number}"), group_of(group), query_for())
         yield sorted(set(chosen.candidates) - set(group_of(group).tools))
 
 
@@ -242,7 +248,7 @@ def test_what_one_instruction_may_not_have_is_drawn_for_the_next() -> None:
     of, counts = chooser(tools, n=5, retrieved=0), Counter[str]()
     for number in range(60):
         group = (rain, snow)[number % 2]
-        chosen = of.choose(asked(group[0], f"user {number}"), group_of(group), QUERY)
+        chosen = of.choose(asked(group[0], f"user {number}"), group_of(group), query_for())
         assert len(chosen.candidates) == 5
         counts.update(set(chosen.candidates) - set(group_of(group).tools))
     assert set(counts) == {each.name for each in tools}
@@ -269,7 +275,10 @@ def test_the_seed_decides_who_is_drawn_and_in_which_order() -> None:
     group, more = rivals("rain", 2), others(30)
     tools = [*group, *more]
     runs = [
-        [chooser(tools, seed).choose(asked(group[0], f"user {n}"), group_of(group), QUERY).candidates for n in range(9)]
+        [
+            chooser(tools, seed).choose(asked(group[0], f"user {n}"), group_of(group), query_for()).candidates
+            for n in range(9)
+        ]
         for seed in (1, 1, 2)
     ]
     assert runs[0] == runs[1] != runs[2]
@@ -342,7 +351,8 @@ def test_every_instruction_gets_ten_with_its_own_retrieved_tools(tmp_path: Path)
         assert sorted(chosen.same_function) == sorted(set(group.tools) - {right})
         rest = [name for name in chosen.candidates if name not in group.tools]
         assert not any(kind[name] == kind[right] for name in rest)
-        search = snapshots[group.unseen].search(each.instruction, embed(intents(each.instruction)), 40)
+        sentences = split_sentences(each.instruction)
+        search = snapshots[group.unseen].search(Query(each.instruction, sentences, embed(sentences)), 40)
         nearest = [item.tool.name for item in search if item.tool.name not in group.tools]
         assert set(nearest[:5]) <= set(rest)
 

@@ -19,11 +19,11 @@ from tests.support.evaluate_cases import benchmark, questions
 from tests.support.fake_openai import FakeOpenAI, chat, first, giving, refusal
 from tests.support.fake_vllm import Behaviour, Received
 from tests.support.tiny_model import tiny_tokenizer
+from training.evaluate.build_system import open_system
 from training.evaluate.chat import AskedEndpoint
 from training.evaluate.config import ChatSystem
 from training.evaluate.metrics import judge
-from training.evaluate.opening import open_system
-from training.evaluate.systems import Failed
+from training.evaluate.patience import Failed
 
 QUESTION = questions()[1]
 RIGHT = json.dumps({"tool_name": QUESTION.instance.answer.tool_name, "parameters": QUESTION.instance.answer.parameters})
@@ -117,7 +117,7 @@ def test_openais_own_endpoint_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     config = ChatSystem(name="gpt", kind="chat", base_url="https://api.openai.com/v1", model="m")
     with pytest.raises(SetupError, match="OPENAI_API_KEY"):
-        open_system(config, None)  # type: ignore[arg-type]
+        open_system(config)
 
 
 async def test_a_run_that_is_killed_goes_on_behind_its_answers(endpoint: FakeOpenAI, tmp_path: Path) -> None:

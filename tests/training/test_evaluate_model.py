@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from app.answers.reading.answers import write_answer
+from app.decision.model import Model
+from app.decision.policy import Policy
 from app.domain import AnswerStyle
 from app.errors import EngineDown, EngineRefused, SetupError
 from app.inference.engine import GenerationRequest
@@ -18,16 +20,17 @@ from tests.support.fake_vllm import FakeVllm, answering, completion, reply
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.tiny_model import tiny_adapter, tiny_model, tiny_tokenizer
 from training.data.records import Part
+from training.evaluate.build_system import open_system
 from training.evaluate.config import ModelSystem
 from training.evaluate.evaluate import Evaluation, Wanted
 from training.evaluate.metrics import judge
-from training.evaluate.model import AskedModel
-from training.evaluate.opening import open_system
-from training.evaluate.systems import Failed
+from training.evaluate.patience import Failed
+from training.evaluate.systems import ModelSystem as ServedSystem
+from training.evaluate.systems import RightCutPrompts
 from training.examples import Question
 
 QUESTION = questions()[1]
-OTHER = [each.tool.name for each in QUESTION.ordered].index(QUESTION.ranked[-1].tool.name)
+OTHER = [each.tool.name for each in QUESTION.ordered].index(QUESTION.ranked.candidates[-1].tool.name)
 """Place of the tool that the ranker wants least."""
 
 
@@ -42,17 +45,17 @@ async def no_sleep(_: float) -> None:
     pass
 
 
-def asked(
+def system(
     tokenizer: PromptTokenizer,
     engine: ScriptedEngine,
     *,
     format: str = "hinted-1",  # noqa: A002
     budget: int = 4000,
     **settings: Any,
-) -> AskedModel:
+) -> ServedSystem:
     config = ModelSystem.model_validate({"name": "m", "kind": "model", "base": "b", **settings})
-    prompts = PromptBuilder(tokenizer, format_named(format), 100_000 if config.right_cut else budget)
-    return AskedModel(config, engine, prompts, adapter=None, budget=budget, sleep=no_sleep)
+    prompts = (RightCutPrompts if config.right_cut else PromptBuilder)(tokenizer, format_named(format), budget)
+    return ServedSystem(config, Model(engine, prompts), sleep=no_sleep)
 
 
 def right_answer(question: Question, style: AnswerStyle) -> str:
@@ -62,7 +65,7 @@ def right_answer(question: Question, style: AnswerStyle) -> str:
     return write_answer(question.ordered[place].tool, question.instance.answer.parameters, label, style)
 
 
-def chances(question: Question, favourite: int) -> Any:
+def favouring(question: Question, favourite: int) -> Any:
     """Label log-probabilities that favour one place of the prompt."""
     return lambda request: {label: -0.1 if at == favourite else -5.0 for at, label in enumerate(request.labels)}
 
@@ -70,9 +73,9 @@ def chances(question: Question, favourite: int) -> Any:
 async def test_a_right_answer_is_read_as_the_right_call_with_probabilities(tokenizer: PromptTokenizer) -> None:
     place = [each.tool.name for each in QUESTION.ordered].index(QUESTION.instance.answer.tool_name)
     engine = ScriptedEngine(
-        lambda _: right_answer(QUESTION, AnswerStyle.LABELLED_NAME), label_logprobs=chances(QUESTION, place)
+        lambda _: right_answer(QUESTION, AnswerStyle.LABELLED_NAME), label_logprobs=favouring(QUESTION, place)
     )
-    row = await asked(tokenizer, engine).answer(QUESTION)
+    row = await system(tokenizer, engine).answer(QUESTION)
     assert judge(row.said, QUESTION.instance).joint
     assert row.probabilities is not None
     assert max(row.probabilities, key=row.probabilities.__getitem__) == QUESTION.instance.answer.tool_name
@@ -82,13 +85,13 @@ async def test_a_right_answer_is_read_as_the_right_call_with_probabilities(token
 
 async def test_fused_has_the_model_write_the_other_tool_anew(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine()
-    row = await asked(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
-    assert (row.said.tool, row.decided_by) == (QUESTION.ranked[0].tool.name, "fused")
+    row = await system(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
+    assert (row.said.tool, row.decided_by) == (QUESTION.ranked.candidates[0].tool.name, "fused")
     whole, one = [request.schema for request in engine.requests]
     assert whole is not None
     assert one is not None
     assert ("anyOf" in whole, "anyOf" in one) == (True, False)
-    await asked(tokenizer, engine, decision="fused", fusion_weight=0.0).answer(QUESTION)
+    await system(tokenizer, engine, decision="fused", fusion_weight=0.0).answer(QUESTION)
     assert len(engine.requests) == 3
 
 
@@ -100,35 +103,62 @@ async def test_fused_keeps_the_models_own_answer_where_the_other_is_not_written(
         assert request.schema is not None
         return own if "anyOf" in request.schema else EngineRefused("no")
 
-    engine = ScriptedEngine(once, label_logprobs=chances(QUESTION, OTHER))
-    row = await asked(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
+    engine = ScriptedEngine(once, label_logprobs=favouring(QUESTION, OTHER))
+    row = await system(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
     assert (row.said.tool, row.decided_by, len(engine.requests)) == (other.name, "model", 2)
 
 
 async def test_parameters_may_be_the_rules(tokenizer: PromptTokenizer) -> None:
     written = json.loads(right_answer(QUESTION, AnswerStyle.LABELLED_NAME)) | {"parameters": {"days": 5}}
     engine = ScriptedEngine(lambda _: json.dumps(written))
-    by_model = await asked(tokenizer, engine).answer(QUESTION)
-    by_rules = await asked(tokenizer, engine, parameters="rules").answer(QUESTION)
+    by_model = await system(tokenizer, engine).answer(QUESTION)
+    by_rules = await system(tokenizer, engine, parameters="rules").answer(QUESTION)
     assert (by_model.said.parameters, by_model.said.tool) == ({"days": 5}, by_rules.said.tool)
     assert by_rules.said.parameters != {"days": 5}
 
 
 async def test_free_generation_may_be_anything(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine(lambda _: "I would rather not.")
-    row = await asked(tokenizer, engine, schema=False).answer(QUESTION)
+    row = await system(tokenizer, engine, schema=False, fallback=False).answer(QUESTION)
     assert engine.requests[0].schema is None
     assert (row.said.problem, row.text) == ("invalid_format", "I would rather not.")
     engine.answer = lambda _: '{"tool_name": "Made.Up.Tool", "parameters": {"days": 3}}'
-    row = await asked(tokenizer, engine, schema=False).answer(QUESTION)
+    row = await system(tokenizer, engine, schema=False, fallback=False).answer(QUESTION)
     assert (row.said.problem, row.said.parameters) == ("tool_hallucination", {"days": 3})
+
+
+async def test_what_is_no_call_is_answered_by_the_ranker_as_in_service(tokenizer: PromptTokenizer) -> None:
+    engine = ScriptedEngine(lambda _: "I would rather not.")
+    row = await system(tokenizer, engine, schema=False).answer(QUESTION)
+    assert (row.said.tool, row.said.problem) == (QUESTION.ranked.candidates[0].tool.name, None)
+    assert (row.decided_by, row.text) == ("ranker", "I would rather not.")
+
+
+async def test_invalid_parameters_are_repaired_as_in_service(tokenizer: PromptTokenizer) -> None:
+    written = json.loads(right_answer(QUESTION, AnswerStyle.LABELLED_NAME)) | {
+        "parameters": {"days": "5", "made": "up"}
+    }
+    row = await system(tokenizer, ScriptedEngine(lambda _: json.dumps(written))).answer(QUESTION)
+    assert row.said.parameters is not None
+    assert row.said.parameters["days"] == 5
+    assert "made" not in row.said.parameters
+
+
+async def test_candidates_that_do_not_fit_are_left_out_as_in_service(tokenizer: PromptTokenizer) -> None:
+    engine = ScriptedEngine()
+    whole = await system(tokenizer, engine).answer(QUESTION)
+    budget = len(engine.requests[0].prompt) // 2
+    row = await system(tokenizer, engine, budget=budget).answer(QUESTION)
+    assert row.said.tool in {each.tool.name for each in QUESTION.ranked.candidates}
+    assert len(engine.requests[1].labels) < len(engine.requests[0].labels)
+    assert len(row.probabilities or ()) == len(engine.requests[1].labels) < len(whole.probabilities or ())
 
 
 async def test_right_cut_prompts_lose_their_right_end(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine()
-    await asked(tokenizer, engine, format="published-1").answer(QUESTION)
+    await system(tokenizer, engine, format="published-1").answer(QUESTION)
     whole = engine.requests[0].prompt
-    await asked(tokenizer, engine, format="published-1", budget=600, right_cut=True).answer(QUESTION)
+    await system(tokenizer, engine, format="published-1", budget=600, right_cut=True).answer(QUESTION)
     assert engine.requests[1].prompt == whole[:600]
     assert QUESTION.instance.instruction in tokenizer.decode(whole)
     assert QUESTION.instance.instruction not in tokenizer.decode(whole[:600])
@@ -137,27 +167,29 @@ async def test_right_cut_prompts_lose_their_right_end(tokenizer: PromptTokenizer
 async def test_without_hints_candidates_are_told_apart_by_nothing_in_them(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine()
     for hints in (True, False):
-        await asked(tokenizer, engine, hints=hints).answer(QUESTION)
+        await system(tokenizer, engine).answer(questions(policy=Policy(hints=hints))[1])
     said = [tokenizer.decode(request.prompt) for request in engine.requests]
-    assert said[1].count("fit 9, liked 9, disliked 9") == len(QUESTION.ranked) > said[0].count("fit 9, liked 9")
+    assert (
+        said[1].count("fit 9, liked 9, disliked 9") == len(QUESTION.ranked.candidates) > said[0].count("fit 9, liked 9")
+    )
 
 
 async def test_an_engine_that_is_away_is_asked_again_and_one_that_refuses_is_not(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine()
     answers: list[Any] = [EngineDown("away"), EngineDown("away"), right_answer(QUESTION, AnswerStyle.LABELLED_NAME)]
     engine.answer = lambda _: answers.pop(0)
-    assert judge((await asked(tokenizer, engine).answer(QUESTION)).said, QUESTION.instance).joint
+    assert judge((await system(tokenizer, engine).answer(QUESTION)).said, QUESTION.instance).joint
     engine.answer = lambda _: EngineDown("away")
     with pytest.raises(Failed, match="asked 3 times"):
-        await asked(tokenizer, engine, retries=2).answer(QUESTION)
+        await system(tokenizer, engine, retries=2).answer(QUESTION)
     engine.answer = lambda _: EngineRefused("too long")
     with pytest.raises(Failed, match="too long"):
-        await asked(tokenizer, engine, retries=2).answer(QUESTION)
+        await system(tokenizer, engine, retries=2).answer(QUESTION)
     assert len(engine.requests) == 3 + 3 + 1
 
 
 async def test_a_prompt_that_does_not_fit_fails_alone(tokenizer: PromptTokenizer) -> None:
-    model = asked(tokenizer, ScriptedEngine(), budget=610)
+    model = system(tokenizer, ScriptedEngine(), budget=610)
     with pytest.raises(Failed) as failed:
         await model.answer(QUESTION)
     assert failed.value.alone
@@ -173,11 +205,11 @@ async def test_a_model_behind_vllm_is_asked_by_its_names_there(tmp_path: Path) -
         {**values, "adapter": "models/none/dpo", "served_model": "big", "prompt_format": "hinted-1"}
     )
     for settings, model in (({}, "dpo"), ({"served_adapter": "one"}, "one"), ({"adapter": None}, "big")):
-        system = open_system(config.model_copy(update=settings), None)  # type: ignore[arg-type]
-        row = await system.answer(QUESTION)
+        opened = open_system(config.model_copy(update=settings))
+        row = await opened.answer(QUESTION)
         assert judge(row.said, QUESTION.instance).joint
         assert server.received[-1].document["model"] == model
-        await system.close()
+        await opened.close()
     await server.stop()
 
 

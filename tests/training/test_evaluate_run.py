@@ -10,12 +10,12 @@ from app.errors import SetupError
 from tests.support.evaluate_cases import RANKER, Telling, benchmark, questions, right
 from training.data.records import Instance, Part
 from training.evaluate.answers import AnswerFile, Identity, Row
+from training.evaluate.build_system import identity_of
 from training.evaluate.evaluate import Evaluation, Wanted
 from training.evaluate.metrics import Said
-from training.evaluate.opening import identity_of
+from training.evaluate.patience import Failed
 from training.evaluate.runner import GIVE_UP_AFTER, run
 from training.evaluate.scores import scores_of
-from training.evaluate.systems import Failed
 from training.examples import Question
 
 IDENTITY = Identity({"kind": "ranker"}, {"digest": "d"}, {})

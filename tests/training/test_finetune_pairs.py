@@ -9,6 +9,7 @@ import pytest
 
 from app.answers.reading.answers import read_answer, write_answer
 from app.answers.validation import invalid_parameters
+from app.decision.model import Model
 from app.domain import Json, ToolCall
 from app.errors import EngineDown, SetupError
 from app.inference.engine import Generation, GenerationRequest
@@ -144,7 +145,9 @@ def test_without_the_fallback_there_is_no_pair_then(case: Case) -> None:
 def test_without_probabilities_the_ranker_tells_the_likeliest(case: Case) -> None:
     pair = case.pair([case.right_text])
     assert pair is not None
-    ranked = [each.tool.name for each in case.question.ranked if each.tool in [rival.tool for rival in case.rivals]]
+    ranked = [
+        each.tool.name for each in case.question.ranked.candidates if each.tool in [rival.tool for rival in case.rivals]
+    ]
     assert pair.rejected.tool_name == ranked[0]
 
 
@@ -196,7 +199,7 @@ class Writing:
 
 
 def sampled(engine: Writing, examples: Examples, questions: list[Question], path: Path) -> None:
-    sampler = Sampler(engine, "sft", examples, PairSettings(samples=3, temperature=0.7))
+    sampler = Sampler(Model(engine, examples.builder, "sft"), PairSettings(samples=3, temperature=0.7))
     asyncio.run(sample_all(sampler, questions, path, NO_PROGRESS))
 
 

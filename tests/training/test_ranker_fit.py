@@ -76,7 +76,7 @@ def likelihood(weights: RankerWeights, of: Sequence[Listed]) -> float:
     for each in of:
         profile = systems(PreferenceRanker(weights)).profile(each.scene.instance.setting, each.scene.instance.history)
         ranked = PreferenceRanker(weights).rank(
-            functional_fit(each.scene.found), each.scene.tools, each.scene.attributes, profile
+            functional_fit(each.scene.found), each.scene.found.tools, each.scene.found.vectors, profile
         )
         scores.append([(candidate.score, candidate.tool.name in each.right) for candidate in ranked])
 
@@ -121,7 +121,8 @@ def test_nothing_to_fit_on_is_told() -> None:
 
 def without(scene: Scene, names: set[str]) -> Scene:
     rows = [row for row, item in enumerate(scene.found) if item.tool.name not in names]
-    return replace(scene, found=[scene.found[row] for row in rows], attributes=scene.attributes[rows])
+    found = scene.found
+    return replace(scene, found=replace(found, items=[found[row] for row in rows], lexical=found.lexical[:, rows]))
 
 
 def test_lists_without_a_right_tool_are_left_out() -> None:
@@ -189,7 +190,7 @@ def test_where_the_history_decides_it_gets_more_weight() -> None:
 
 
 def test_where_the_lists_tell_nothing_the_defaults_stay() -> None:
-    whatever = [replace(each, right=frozenset(tool.name for tool in each.scene.tools)) for each in listed()[:6]]
+    whatever = [replace(each, right=frozenset(tool.name for tool in each.scene.found.tools)) for each in listed()[:6]]
     found = fit(whatever, systems, NO_PROGRESS)
     assert found.weights == RankerWeights()
     assert found.before == found.after == pytest.approx(0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.answers.reading.answers import ErrorType, read_answer, write_answer
 from app.answers.validation import ProblemKind, invalid_parameters
-from app.decision.repair import mend
+from app.decision.filling import repair_parameters
 from app.domain import AnswerStyle, Parameter, Tool
 from app.errors import InvalidAnswer
 from app.json_data.values import storable
@@ -353,7 +353,7 @@ def test_a_number_that_json_does_not_have_cannot_be_written() -> None:
 
 def mended(parameters: dict[str, Any], **extracted: Any) -> tuple[dict[str, Any], list[str]]:
     text = json.dumps({"tool_name": "A", "parameters": parameters})
-    return mend(read_answer(text, TOOLS, LABELS), extracted)
+    return repair_parameters(read_answer(text, TOOLS, LABELS), extracted)
 
 
 def test_valid_parameters_stay_as_they_are_in_the_documents_order() -> None:

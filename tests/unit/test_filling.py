@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.decision.filling import filled
+from app.decision.filling import select_parameters
 from app.domain import Json, Parameter, ParameterRule, Tool
 from app.extraction import extract_parameters
 
@@ -23,7 +23,7 @@ HOTELS = Tool(
 
 
 def of(instruction: str, written: dict[str, Json], rule: ParameterRule = ParameterRule.CHECKED) -> Any:
-    return filled(rule, instruction, HOTELS, written, extract_parameters(instruction, HOTELS, now=NOW))
+    return select_parameters(rule, instruction, HOTELS, written, extract_parameters(instruction, HOTELS, now=NOW))
 
 
 def test_a_word_that_the_user_never_said_is_not_taken_from_the_model() -> None:

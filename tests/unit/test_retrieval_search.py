@@ -9,7 +9,7 @@ from app.domain import Parameter, Tool, ToolSource
 from app.retrieval import snapshot as retriever
 from app.retrieval.embedders.packaged import PackagedEmbedder
 from app.retrieval.lexical import Field, LexicalIndex, terms
-from app.retrieval.query import MAX_INTENTS, intents
+from app.retrieval.query import MAX_SENTENCES, Query, split_sentences
 from app.retrieval.relevance import Providers, relevance
 from app.retrieval.snapshot import CatalogueSnapshot, Retrieved
 from app.retrieval.texts import retrieval_text, split_name
@@ -51,22 +51,28 @@ def snapshot(embedder: PackagedEmbedder) -> CatalogueSnapshot:
 def _find(
     embedder: PackagedEmbedder, snapshot: CatalogueSnapshot, instruction: str, limit: int = 50
 ) -> list[Retrieved]:
-    return snapshot.search(instruction, embedder.encode(intents(instruction)), limit)
+    sentences = split_sentences(instruction)
+    return list(snapshot.search(Query(instruction, sentences, embedder.encode(sentences)), limit))
 
 
 def test_sentences_are_split_at_their_ends_only() -> None:
     text = 'Use v1.2 of example.com, e.g. the docs. Is it "good?" Tell me!\nthen the rest'
-    assert intents(text) == ("Use v1.2 of example.com, e.g. the docs.", 'Is it "good?', "Tell me!", "then the rest")
-    assert intents("東京の天気は？教えて。") == ("東京の天気は？", "教えて。")
+    assert split_sentences(text) == (
+        "Use v1.2 of example.com, e.g. the docs.",
+        'Is it "good?',
+        "Tell me!",
+        "then the rest",
+    )
+    assert split_sentences("東京の天気は？教えて。") == ("東京の天気は？", "教えて。")
 
 
-def test_an_instruction_has_at_least_one_intent_and_never_too_many() -> None:
-    assert intents("  ") == ("",)
-    assert intents("?!") == ("?!",)
-    many = intents(" ".join(f"Sentence {i}." for i in range(30)))
-    assert len(many) == MAX_INTENTS
+def test_an_instruction_has_at_least_one_sentence_and_never_too_many() -> None:
+    assert split_sentences("  ") == ("",)
+    assert split_sentences("?!") == ("?!",)
+    many = split_sentences(" ".join(f"Sentence {i}." for i in range(30)))
+    assert len(many) == MAX_SENTENCES
     assert many[-1].endswith("Sentence 29.")
-    assert intents("Again. Again. Again.") == ("Again.",)
+    assert split_sentences("Again. Again. Again.") == ("Again.",)
 
 
 def test_names_are_cut_into_words() -> None:
@@ -171,9 +177,9 @@ def test_an_empty_catalogue_finds_nothing(embedder: PackagedEmbedder) -> None:
     assert _find(embedder, empty, "weather") == []
 
 
-def test_vectors_of_another_instruction_or_catalogue_are_refused(snapshot: CatalogueSnapshot) -> None:
-    with pytest.raises(ValueError, match="intents"):
-        snapshot.search("One. Two.", np.zeros((5, 384), np.float32))
+def test_vectors_of_another_instruction_or_catalogue_are_refused() -> None:
+    with pytest.raises(ValueError, match="5 vectors for 2 sentences"):
+        Query("One. Two.", split_sentences("One. Two."), np.zeros((5, 384), np.float32))
     with pytest.raises(ValueError, match="length"):
         CatalogueSnapshot.build(TOOLS, np.zeros((1, 4), np.float32), 1)
 

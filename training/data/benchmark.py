@@ -12,7 +12,7 @@ from app.model_files.manifest import TrainingData
 from app.prompting.formats import PromptFormat
 from app.retrieval.matcher import Matcher
 from app.retrieval.preferences import PreferenceRanker
-from app.retrieval.query import intents
+from app.retrieval.query import split_sentences
 from app.retrieval.ranker_weights import SHIPPED as RANKER
 from app.retrieval.ranker_weights import load_weights
 from app.retrieval.texts import retrieval_text
@@ -60,7 +60,7 @@ class OpenedBenchmark:
     ) -> Mapping[str, NDArray[np.float32]]:
         """(i, d) of each instruction's intents, computed once and kept in the benchmark's folder."""
         distinct = list(dict.fromkeys(instructions))
-        texts = [intents(each) for each in distinct]
+        texts = [split_sentences(each) for each in distinct]
         ends = np.cumsum([0, *map(len, texts)])
         path = self.directory / f"queries-{digest([list(each) for each in texts])[:16]}.npy"
         if not path.exists():

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from app.domain import HistorySetting, Interaction, Json, Rating, Tool
 from app.retrieval.functional_fit import functional_fit
 from app.retrieval.preferences import PreferenceRanker, Profile, RankerWeights, ToolSignature, provider_key
-from app.retrieval.query import intents
-from app.retrieval.snapshot import CatalogueSnapshot, Retrieved
+from app.retrieval.query import Query, split_sentences
+from app.retrieval.snapshot import CatalogueSnapshot, Retrieval
 from training.common.embedding import Vectors, embed
 from training.common.stages import NO_PROGRESS, Progress
 from training.data.records import Instance
@@ -31,25 +31,17 @@ _Z = 1.96
 """Of a 95% confidence interval."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """An instance as a system without a model sees it."""
 
     instance: Instance
-    found: Sequence[Retrieved]
+    found: Retrieval
     """The candidates, most relevant first."""
-    attributes: Vectors
-    """(10, d): of `found`, in its order."""
-    queries: Vectors
-    """(i, d): of the instruction's intents."""
 
     @property
     def group(self) -> set[str]:
         return {self.instance.answer.tool_name, *self.instance.same_function}
-
-    @property
-    def tools(self) -> list[Tool]:
-        return [item.tool for item in self.found]
 
 
 Chooser = Callable[[Scene], str]
@@ -64,7 +56,7 @@ class Scenes:
         documents: Mapping[str, NDArray[np.float32]],
         queries: Mapping[str, Vectors] | None = None,
     ) -> None:
-        """`documents`: the tools' vectors. `queries`: those of instructions' intents, as far as they are known."""
+        """`documents`: the tools' vectors. `queries`: those of instructions' sentences, as far as they are known."""
         names = sorted(tools)
         self._snapshot = CatalogueSnapshot.build(
             [tools[name] for name in names], np.stack([documents[name] for name in names]), 1
@@ -88,15 +80,17 @@ class Scenes:
         scenes = []
         for instance in instances:
             snapshot = where(instance)
-            queries = self._queries[instance.instruction]
-            found = snapshot.search(instance.instruction, queries, WIDTH)
-            scenes.append(Scene(instance, found, snapshot.vectors[[item.row for item in found]], queries))
+            scenes.append(Scene(instance, snapshot.search(self._query(instance), WIDTH)))
             progress.advance(1)
         return scenes
 
+    def _query(self, instance: Instance) -> Query:
+        text = instance.instruction
+        return Query(text, split_sentences(text), self._queries[text], instance.asked_at)
+
     def _embed(self, instructions: Sequence[str], progress: Progress) -> None:
         new = [each for each in dict.fromkeys(instructions) if each not in self._queries]
-        texts = [intents(each) for each in new]
+        texts = [split_sentences(each) for each in new]
         progress.start("Embedding instructions", sum(map(len, texts)))
         vectors = embed([text for of_one in texts for text in of_one], progress.advance)
         ends = np.cumsum([0, *map(len, texts)])
@@ -127,7 +121,7 @@ class Systems:
         mean = np.mean(
             [self._signatures[item.tool_call.tool_name].attributes for item in scene.instance.history], axis=0
         )
-        rated = zip(scene.found, scene.attributes @ mean, strict=True)
+        rated = zip(scene.found, scene.found.vectors @ mean, strict=True)
         return max((float(near), item.tool.name) for item, near in rated if item.tool.name in scene.group)[1]
 
     def popular_in_group(self, scene: Scene) -> str:
@@ -155,7 +149,9 @@ class Systems:
         return self._ranker.profile(setting, history, self._signatures)
 
     def _ranked(self, scene: Scene, profile: Profile) -> str:
-        return self._ranker.rank(functional_fit(scene.found), scene.tools, scene.attributes, profile)[0].tool.name
+        return self._ranker.rank(functional_fit(scene.found), scene.found.tools, scene.found.vectors, profile)[
+            0
+        ].tool.name
 
 
 class Oracle:

@@ -5,13 +5,13 @@ from typing import Final
 
 import httpx
 
+from app.decision.model import build_prompt
+from app.errors import PromptTooLong
 from app.prompting.builder import PromptBuilder
 from training.evaluate.answers import Row
-from training.evaluate.asking import prompt_of
 from training.evaluate.config import ChatSystem
-from training.evaluate.patience import Sleep, patiently
-from training.evaluate.reading import read, said_of
-from training.evaluate.systems import Failed
+from training.evaluate.patience import Failed, Sleep, patiently
+from training.evaluate.systems import read_said
 from training.examples import Question
 from training.generators.writer import WriterRejected
 from training.openai.wire import Answer, AnswerFormat, ChatRequest, Dialect, Passing, answer_of
@@ -44,14 +44,17 @@ class AskedEndpoint:
         await self._http.aclose()
 
     async def answer(self, question: Question) -> Row:
-        prompt = await prompt_of(self._prompts, question)
+        try:
+            prompt, candidates = await build_prompt(self._prompts, question.ranked)
+        except PromptTooLong as error:
+            raise Failed(error.detail, alone=True) from error
         messages = tuple((message["role"], message["content"]) for message in prompt.messages)
         request = ChatRequest(messages, "", {}, self._config.max_tokens, _SEED)
         answer = await patiently(lambda: self._try(request), self._config.retries, self._sleep)
-        tools = [candidate.tool for candidate in question.ordered]
+        tools = [candidate.tool for candidate in candidates]
         return Row(
             question.instance.id,
-            said_of(read(answer.text, tools, prompt.labels, self._prompts.format.answer)),
+            read_said(answer.text, tools, prompt.labels, self._prompts.format.answer),
             text=answer.text,
             decided_by="model",
             prompt_tokens=answer.usage.prompt,

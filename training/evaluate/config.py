@@ -3,6 +3,7 @@
 A file may say `extends: NAME`, and then only what is otherwise: an ablation is its system and one line.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from app.decision.policy import Policy
 from app.domain import DecisionRule, Json, ParameterRule
 from app.errors import SetupError
 from app.prompting.builder import BUDGET
@@ -50,6 +52,11 @@ class _System(BaseModel):
         """The settings that the answers depend on."""
         return self.model_dump(mode="json", exclude=_SHOWN)
 
+    @property
+    def policy(self) -> Policy:
+        """How it decides."""
+        return Policy()
+
 
 _SHOWN = {
     "name", "label", "paper", "ablation", "concurrency", "retries", "timeout", "url", "base_url", "api_key_env",
@@ -82,6 +89,10 @@ class _Asked(_System):
     retries: int = Field(default=5, ge=0)
     """After the first try, of what may go better in a moment."""
 
+    @property
+    def policy(self) -> Policy:
+        return Policy(history=self.history)
+
 
 class ModelSystem(_Asked):
     """A model of the service's engines, asked as the service asks."""
@@ -110,6 +121,9 @@ class ModelSystem(_Asked):
     fusion_weight: float = Field(default=0.5, ge=0, le=1)
     parameters: ParameterRule = ParameterRule.MODEL
     """For the tool that was chosen, as in service."""
+    fallback: bool = True
+    """An answer that is no valid call is replaced by the ranker's, as in service. False: it counts as the error that it
+    is, as in the paper."""
     right_cut: bool = False
     """The prompt whole, then cut at its right end to the budget, as the published code does."""
     threads: int | None = Field(default=None, ge=1)
@@ -120,6 +134,21 @@ class ModelSystem(_Asked):
         if self.engine == "vllm" and self.url is None:
             raise ValueError("the engine vllm needs the url of a server (--set url=http://127.0.0.1:8001)")
         return self
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(
+            chooser=self.decision,
+            fusion_weight=self.fusion_weight,
+            filler=self.parameters,
+            history=self.history,
+            hints=self.hints,
+            schema=self.schema_,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            # Each try has its own limit.
+            timeout=math.inf,
+        )
 
     def deciding(self) -> dict[str, Json]:
         # Where the files lie is another matter too: their digests are compared.

@@ -12,8 +12,8 @@ from training.data.benchmark import OpenedBenchmark, questions_of
 from training.data.records import Instance, Part
 from training.data.systems import Scenes
 from training.evaluate.answers import EVALUATIONS, AnswerFile
-from training.evaluate.config import RuleSystem, SystemConfig
-from training.evaluate.opening import identity_of, matcher_of, open_system
+from training.evaluate.build_system import identity_of, matcher_of, open_system
+from training.evaluate.config import SystemConfig
 from training.evaluate.runner import Ran, run
 from training.evaluate.samples import chosen
 from training.evaluate.scores import Scores, scores_of
@@ -74,20 +74,18 @@ class Evaluation:
     def _ask(self, config: SystemConfig, missing: Sequence[Instance], answers: AnswerFile, part: Part) -> Ran:
         if self._scenes is None:
             self._scenes = self._benchmark.scenes(self._progress)
-        history = isinstance(config, RuleSystem) or config.history
         matcher = matcher_of(config, part, self._benchmark)
-        questions = questions_of(self._scenes, matcher).of(missing, self._progress, history=history)
-        return asyncio.run(self._asked(config, self._scenes, questions, answers, part))
+        questions = questions_of(self._scenes, matcher).of(missing, self._progress, config.policy)
+        return asyncio.run(self._asked(config, questions, answers, part))
 
     async def _asked(
         self,
         config: SystemConfig,
-        scenes: Scenes,
         questions: Sequence[Question],
         answers: AnswerFile,
         part: Part,
     ) -> Ran:
-        system = await asyncio.to_thread(open_system, config, scenes)
+        system = await asyncio.to_thread(open_system, config)
         try:
             return await run(
                 system,

@@ -5,7 +5,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from training.evaluate.systems import Failed
 from training.openai.wire import Passing
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
@@ -15,6 +14,16 @@ _PATIENCE = 300.0
 
 Sleep = Callable[[float], Awaitable[None]]
 T = TypeVar("T")
+
+
+class Failed(Exception):
+    """There is no answer to this question, whatever is wrong with it; `detail` says why."""
+
+    def __init__(self, detail: str, *, alone: bool = False) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.alone = alone
+        """It is this question that fails: it says nothing of others."""
 
 
 async def patiently(ask: Callable[[], Awaitable[T]], retries: int, sleep: Sleep = asyncio.sleep) -> T:

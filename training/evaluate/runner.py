@@ -12,7 +12,8 @@ from training.common.stages import NO_PROGRESS, Progress
 from training.data.records import Part
 from training.evaluate.answers import AnswerFile, Row, append
 from training.evaluate.metrics import judge
-from training.evaluate.systems import Failed, Failure, System
+from training.evaluate.patience import Failed
+from training.evaluate.systems import Failure, System
 from training.examples import Question
 
 GIVE_UP_AFTER = 20

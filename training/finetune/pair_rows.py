@@ -13,6 +13,7 @@ from datasets import Features, Value
 from datasets import List as ListOf
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+from app.decision.model import Model
 from app.domain import Json
 from app.errors import SetupError
 from app.inference.local import LocalEngine
@@ -144,7 +145,7 @@ async def _sample(
         seed=config.seed,
     )
     try:
-        sampler = Sampler(engine, _ADAPTER if adapters else None, examples, settings)
+        sampler = Sampler(Model(engine, examples.builder, _ADAPTER if adapters else None), settings)
         await sample_all(sampler, questions, path, progress)
     finally:
         await engine.close()

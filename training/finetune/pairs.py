@@ -148,7 +148,7 @@ def _likeliest_rival(question: Question, chances: Mapping[str, float] | None) ->
 
     Likeliest first by the model's log-probabilities; without them, best first by the ranker.
     """
-    rivals = [each.tool for each in question.ranked if each.tool.name in question.instance.same_function]
+    rivals = [each.tool for each in question.ranked.candidates if each.tool.name in question.instance.same_function]
     if chances is not None:
         rivals.sort(key=lambda tool: -chances[tool.name])
     for tool in rivals:

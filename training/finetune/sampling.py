@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.answers.schema.answer import answer_schema
-from app.decision.fusion import choice_logprobs
+from app.decision.choice import label_logprobs
+from app.decision.model import Model, prompt_model
+from app.decision.policy import Policy
 from app.domain import Json
-from app.inference.engine import Engine, GenerationRequest
 from training.common.stages import Progress, told
 from training.data.dataset import read_rows
-from training.examples import Examples, Question
+from training.examples import Question
 from training.finetune.config import PairSettings
 
 _TIMEOUT = 3600.0
@@ -43,35 +43,27 @@ class Sampled:
 
 
 class Sampler:
-    def __init__(self, engine: Engine, adapter: str | None, examples: Examples, settings: PairSettings) -> None:
-        self._engine = engine
-        self._adapter = adapter
-        self._examples = examples
-        self._settings = settings
-
-    async def of(self, question: Question) -> Sampled:
-        """Raises EngineError."""
-        prompt = self._examples.prompt(question)
-        tools = [candidate.tool for candidate in question.ordered]
-        instruction, style = question.instance.instruction, self._examples.builder.format.answer
-        labels = prompt.labels or [""] * len(tools)
-        request = GenerationRequest(
-            prompt.token_ids,
-            answer_schema(tools, labels, style, instruction=instruction) if self._settings.constrained else None,
-            self._settings.max_tokens + prompt.usage.instruction,
-            _TIMEOUT,
-            labels=prompt.label_ids,
-            adapter=self._adapter,
-            temperature=self._settings.temperature,
+    def __init__(self, model: Model, settings: PairSettings) -> None:
+        self._model = model
+        self._samples = settings.samples
+        self._policy = Policy(
+            schema=settings.constrained,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            timeout=_TIMEOUT,
         )
+
+    async def sample(self, question: Question) -> Sampled:
+        """Raises EngineError."""
+        prompted = await prompt_model(self._model, question.ranked, self._policy)
         # Once the first has read the prompt, the engine need not read it again.
-        first = await self._engine.generate(request)
-        others = await asyncio.gather(*(self._engine.generate(request) for _ in range(self._settings.samples - 1)))
-        names = [tool.name for tool in tools]
-        logprobs = choice_logprobs(first.label_logprobs, prompt.label_ids)
+        first = await prompted.write_call()
+        others = await asyncio.gather(*(prompted.write_call() for _ in range(self._samples - 1)))
+        names = [candidate.tool.name for candidate in prompted.candidates]
+        logprobs = label_logprobs(first.generation.label_logprobs, prompted.prompt.label_ids)
         return Sampled(
             question.instance.id,
-            tuple(each.text for each in (first, *others)),
+            tuple(each.generation.text for each in (first, *others)),
             None
             if logprobs is None
             else {name: round(logprob, 4) for name, logprob in zip(names, logprobs, strict=True)},
@@ -88,7 +80,7 @@ async def sample_all(sampler: Sampler, questions: Sequence[Question], path: Path
 
         async def work() -> None:
             for question in waiting:
-                row = await sampler.of(question)
+                row = await sampler.sample(question)
                 file.write(json.dumps(row.to_json(), ensure_ascii=True) + "\n")
                 file.flush()
                 progress.advance(1)

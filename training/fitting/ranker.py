@@ -89,7 +89,7 @@ class _Likelihood:
         for listed, fit in zip(self._listed, self._fit, strict=True):
             scene = listed.scene
             profile = systems.profile(scene.instance.setting, scene.instance.history)
-            ranked = ranker.rank(fit, scene.tools, scene.attributes, profile)
+            ranked = ranker.rank(fit, scene.found.tools, scene.found.vectors, profile)
             right = np.array([each.tool.name in listed.right for each in ranked])
             found.append((np.array([each.score for each in ranked]), right))
         self.evaluations += 1

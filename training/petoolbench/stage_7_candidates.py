@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from app.domain import Json, Tool
-from app.retrieval.query import intents
+from app.retrieval.query import Query, split_sentences
 from app.retrieval.snapshot import CatalogueSnapshot
 from training.common.embedding import Vectors, embed
 from training.common.seeding import rng, shuffled_by_hash
@@ -58,8 +58,7 @@ class CandidateChooser:
         self._deck = [name for name in order if name in shown] + [name for name in order if name not in shown]
         self._decks = 0
 
-    def choose(self, asked: Asked, group: Group, queries: Vectors) -> Chosen:
-        """`queries`: the vectors of the instruction's `intents`."""
+    def choose(self, asked: Asked, group: Group, query: Query) -> Chosen:
         random = rng(self._seed, "candidates", asked.user_id, asked.number)
         right = asked.answer.tool_name
         rivals = [name for name in group.tools if name != right]
@@ -69,7 +68,7 @@ class CandidateChooser:
         # The whole group is barred, also those of its tools that were not drawn.
         barred = set(group.tools)
         room -= len(rivals)
-        found = self._snapshot.search(asked.instruction, queries, _LOOKED_AT)
+        found = self._snapshot.search(query, _LOOKED_AT)
         retrieved = [
             item.tool.name
             for item in found
@@ -123,7 +122,7 @@ def choose_candidates(
 ) -> Mapping[str, Json]:
     """A row an instruction; the seen and the unseen stay apart. `documents` and `functionality` (n, d): the vectors of
     the tools; `shown`: names of those that the instances' histories and groups hold."""
-    texts = [intents(each.instruction) for each in asked]
+    texts = [split_sentences(each.instruction) for each in asked]
     progress.start("Embedding instructions", sum(map(len, texts)))
     vectors = embed([text for of_one in texts for text in of_one], progress.advance)
     ends = np.cumsum([0, *map(len, texts)])
@@ -137,7 +136,8 @@ def choose_candidates(
     sizes: Counter[int] = Counter()
     for number, each in enumerate(asked):
         group = groups[each.answer.tool_name]
-        chosen = choosers[group.unseen].choose(each, group, vectors[ends[number] : ends[number + 1]])
+        query = Query(each.instruction, texts[number], vectors[ends[number] : ends[number + 1]])
+        chosen = choosers[group.unseen].choose(each, group, query)
         sizes[len(chosen.same_function)] += 1
         rows_out.append(
             {**vars(chosen), "candidates": list(chosen.candidates), "same_function": list(chosen.same_function)}

@@ -24,8 +24,8 @@ from app.api.schemas.tool_calls import (
 )
 from app.api.state import ServicesDep
 from app.catalogue.openai import openai_name
+from app.decision.fallback import DEGRADED
 from app.domain import Decision, Json, ToolCall
-from app.services.deciding import DEGRADED
 from app.services.tool_calls import CallRequest
 
 router = APIRouter(tags=["tool calls"], route_class=IdempotentRoute, dependencies=[Client])

@@ -102,11 +102,10 @@ def _choices(matcher: Matcher, scenes: Sequence[Scene], lists: Lists, shared: Sc
     for place, scene in enumerate(scenes):
         instance = scene.instance
         profile = ranker.profile(instance.setting, instance.history, shared.signatures)
-        match = matcher.match(
-            scene.queries, scene.attributes, [each.relevance for each in scene.found], functional_fit(scene.found),
-            lists["inputs"][place, :, :FEATURES].tolist(), profile,
-        )  # fmt: skip
-        found[instance.id] = scene.tools[int(match.total.argmax())].name
+        relevance, fit = [each.relevance for each in scene.found], functional_fit(scene.found)
+        inputs = lists["inputs"][place, :, :FEATURES].tolist()
+        match = matcher.match(scene.found.query.vectors, scene.found.vectors, relevance, fit, inputs, profile)
+        found[instance.id] = scene.found.tools[int(match.total.argmax())].name
     return found
 
 

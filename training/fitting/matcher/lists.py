@@ -80,8 +80,8 @@ def lists_of(scenes: Sequence[Scene], shared: Scenes, progress: Progress = NO_PR
 
 def _row(scene: Scene, shared: Scenes) -> dict[str, NDArray[np.generic]]:
     instance = scene.instance
-    names = [tool.name for tool in scene.tools]
-    size = scene.attributes.shape[1]
+    names = [tool.name for tool in scene.found.tools]
+    size = scene.found.vectors.shape[1]
     shown = instance.history[-_HISTORY:]
     count = len(shown)
     history, mask, signs, ages = np.zeros((_HISTORY, size), np.float32), *np.zeros((3, _HISTORY), np.float32)
@@ -89,10 +89,10 @@ def _row(scene: Scene, shared: Scenes) -> dict[str, NDArray[np.generic]]:
     mask[:count] = 1
     signs[:count] = [{Rating.LIKED: 1, Rating.DISLIKED: -1, None: 0}[each.rating] for each in shown]
     ages[:count] = np.arange(count - 1, -1, -1) / max(1, count)
-    queries, asked = _padded(scene.queries)
-    inputs = np.array(input_features(instance.instruction, scene.tools, now=instance.asked_at), np.float32)
+    queries, asked = _padded(scene.found.query.vectors)
+    inputs = np.array(input_features(instance.instruction, scene.found.tools, now=instance.asked_at), np.float32)
     return {
-        "documents": scene.attributes.astype(np.float32),
+        "documents": scene.found.vectors.astype(np.float32),
         "history": history, "mask": mask, "signs": signs, "ages": ages,
         "queries": queries, "asked": asked,
         "relevance": np.array([each.relevance for each in scene.found], np.float32),

@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import app.answers
+import app.decision
 import app.extraction
 import app.prompting
 import app.retrieval
 import training.data.systems
 import training.examples
+from app.decision.model import Model
 from app.domain import Json, ParameterRule
 from app.errors import SetupError
 from app.inference.engine import Engine
@@ -27,16 +29,13 @@ from training.common.code_digests import code_digest
 from training.common.stages import file_hash
 from training.data.benchmark import OpenedBenchmark
 from training.data.records import Instance, Part
-from training.data.systems import Scenes
 from training.evaluate.answers import Identity
 from training.evaluate.chat import AskedEndpoint
 from training.evaluate.config import ChatSystem, ModelSystem, RuleSystem, SystemConfig, budget_of
-from training.evaluate.model import AskedModel
-from training.evaluate.rules import ByRules
-from training.evaluate.systems import System
+from training.evaluate.systems import ModelSystem as ServedSystem
+from training.evaluate.systems import RightCutPrompts, System
+from training.evaluate.systems import RuleSystem as FallbackSystem
 
-_UNCUT = 1_000_000
-"""Tokens: room for every prompt, before it is cut."""
 _SEED = 1
 """Of temperatures above 0."""
 
@@ -60,7 +59,7 @@ def identity_of(config: SystemConfig, benchmark: OpenedBenchmark) -> Identity:
     manifests: dict[str, Json] = {}
     if isinstance(config, ModelSystem):
         found = _found(config)
-        files |= {**_weights(config, found), "code of calls": code_digest(app.answers, without="extraction")}
+        files |= {**_weights(config, found), "code of calls": code_digest(app.answers, app.decision)}
         named = (("base", found.base), ("adapter", found.adapter))
         manifests = {role: asdict(each) for role, each in named if each is not None}
     format = format_of(config)  # noqa: A001
@@ -103,10 +102,10 @@ def matcher_of(config: SystemConfig, part: Part, benchmark: OpenedBenchmark) -> 
     return lambda _: whole
 
 
-def open_system(config: SystemConfig, scenes: Scenes) -> System:
+def open_system(config: SystemConfig) -> System:
     """Loads the model where it runs in this process. SetupError for what does not fit."""
     if isinstance(config, RuleSystem):
-        return ByRules(config, scenes)
+        return FallbackSystem(config)
     if isinstance(config, ChatSystem):
         return _open_chat(config)
     return _open_model(config)
@@ -150,14 +149,14 @@ def _weights(config: ModelSystem, found: _Found) -> Mapping[str, str]:
     return {**digests, **{f"adapter {name}": value for name, value in adapter.items() if name.endswith(".safetensors")}}
 
 
-def _open_model(config: ModelSystem) -> AskedModel:
+def _open_model(config: ModelSystem) -> ServedSystem:
     told, format = _found(config).manifest, format_of(config)  # noqa: A001
     assert format is not None
     budget = budget_of(config, told.prompt_tokens if told is not None else None)
     tokenizer = PromptTokenizer.load(config.base)
-    prompts = PromptBuilder(tokenizer, format, _UNCUT if config.right_cut else budget)
+    prompts = (RightCutPrompts if config.right_cut else PromptBuilder)(tokenizer, format, budget)
     engine, adapter = _engine(config, budget)
-    return AskedModel(config, engine, prompts, adapter=adapter, budget=budget)
+    return ServedSystem(config, Model(engine, prompts, adapter))
 
 
 def _engine(config: ModelSystem, budget: int) -> tuple[Engine, str | None]:
