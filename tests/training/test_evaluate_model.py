@@ -23,7 +23,7 @@ from training.data.records import Part
 from training.evaluate.build_system import open_system
 from training.evaluate.config import ModelSystem
 from training.evaluate.evaluate import Evaluation, Wanted
-from training.evaluate.metrics import judge
+from training.evaluate.metrics import Said, judge
 from training.evaluate.patience import Failed
 from training.evaluate.systems import ModelSystem as ServedSystem
 from training.evaluate.systems import RightCutPrompts
@@ -76,7 +76,8 @@ async def test_a_right_answer_is_read_as_the_right_call_with_probabilities(token
         lambda _: right_answer(QUESTION, AnswerStyle.LABELLED_NAME), label_logprobs=favouring(QUESTION, place)
     )
     row = await system(tokenizer, engine).answer(QUESTION)
-    assert judge(row.said, QUESTION.instance).joint
+    # A required parameter that the benchmark's call lacks takes the document's default, as in service.
+    assert row.said == Said(QUESTION.instance.answer.tool_name, {"sort": "asc", **QUESTION.instance.answer.parameters})
     assert row.probabilities is not None
     assert max(row.probabilities, key=row.probabilities.__getitem__) == QUESTION.instance.answer.tool_name
     request = engine.requests[0]
@@ -113,7 +114,7 @@ async def test_parameters_may_be_the_rules(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine(lambda _: json.dumps(written))
     by_model = await system(tokenizer, engine).answer(QUESTION)
     by_rules = await system(tokenizer, engine, parameters="rules").answer(QUESTION)
-    assert (by_model.said.parameters, by_model.said.tool) == ({"days": 5}, by_rules.said.tool)
+    assert (by_model.said.parameters, by_model.said.tool) == ({"sort": "asc", "days": 5}, by_rules.said.tool)
     assert by_rules.said.parameters != {"days": 5}
 
 
@@ -178,7 +179,7 @@ async def test_an_engine_that_is_away_is_asked_again_and_one_that_refuses_is_not
     engine = ScriptedEngine()
     answers: list[Any] = [EngineDown("away"), EngineDown("away"), right_answer(QUESTION, AnswerStyle.LABELLED_NAME)]
     engine.answer = lambda _: answers.pop(0)
-    assert judge((await system(tokenizer, engine).answer(QUESTION)).said, QUESTION.instance).joint
+    assert judge((await system(tokenizer, engine).answer(QUESTION)).said, QUESTION.instance).tool
     engine.answer = lambda _: EngineDown("away")
     with pytest.raises(Failed, match="asked 3 times"):
         await system(tokenizer, engine, retries=2).answer(QUESTION)
@@ -188,11 +189,16 @@ async def test_an_engine_that_is_away_is_asked_again_and_one_that_refuses_is_not
     assert len(engine.requests) == 3 + 3 + 1
 
 
-async def test_a_prompt_that_does_not_fit_fails_alone(tokenizer: PromptTokenizer) -> None:
-    model = system(tokenizer, ScriptedEngine(), budget=610)
+async def test_a_prompt_without_room_for_any_candidate_is_answered_by_the_ranker_or_fails_alone(
+    tokenizer: PromptTokenizer,
+) -> None:
+    engine = ScriptedEngine()
+    row = await system(tokenizer, engine, budget=610).answer(QUESTION)
+    assert (row.said.tool, row.decided_by) == (QUESTION.ranked.candidates[0].tool.name, "ranker")
     with pytest.raises(Failed) as failed:
-        await model.answer(QUESTION)
+        await system(tokenizer, engine, budget=610, fallback=False).answer(QUESTION)
     assert failed.value.alone
+    assert not engine.requests
 
 
 async def test_a_model_behind_vllm_is_asked_by_its_names_there(tmp_path: Path) -> None:
@@ -207,7 +213,7 @@ async def test_a_model_behind_vllm_is_asked_by_its_names_there(tmp_path: Path) -
     for settings, model in (({}, "dpo"), ({"served_adapter": "one"}, "one"), ({"adapter": None}, "big")):
         opened = open_system(config.model_copy(update=settings))
         row = await opened.answer(QUESTION)
-        assert judge(row.said, QUESTION.instance).joint
+        assert judge(row.said, QUESTION.instance).tool
         assert server.received[-1].document["model"] == model
         await opened.close()
     await server.stop()

@@ -15,7 +15,8 @@ from scipy.stats import binomtest
 
 from app.catalogue.rapidapi import parse_document
 from app.domain import HistorySetting, Interaction, Json, Rating, Tool, ToolCall
-from app.retrieval.snapshot import Retrieved
+from app.retrieval.query import Query
+from app.retrieval.snapshot import CatalogueSnapshot, Retrieval, Retrieved
 from tests.support.published_cases import document, parameter
 from training.common.embedding import embed
 from training.common.stages import NO_PROGRESS
@@ -266,7 +267,7 @@ def test_a_scene_has_the_candidates_with_their_own_vectors_most_relevant_first()
         assert {item.tool.name for item in scene.found} == set(scene.instance.candidates)
         relevance = [item.relevance for item in scene.found]
         assert relevance == sorted(relevance, reverse=True)
-        for item, vector in zip(scene.found, scene.attributes, strict=True):
+        for item, vector in zip(scene.found, scene.found.vectors, strict=True):
             assert np.array_equal(vector, documents()[item.tool.name])
         assert scene.group == {scene.instance.answer.tool_name, *scene.instance.same_function}
 
@@ -279,9 +280,11 @@ def test_the_service_s_scene_has_what_it_would_find_in_the_whole_catalogue() -> 
         wide[more.name] = more
         vectors[more.name] = np.roll(next(iter(documents().values())), number + 1)
     (scene,) = Scenes(wide, vectors).retrieved(benchmark().instances[:1])
-    assert len(scene.found) == WIDTH == len(scene.attributes)
+    assert len(scene.found) == WIDTH == len(scene.found.vectors)
     assert scene.group <= {item.tool.name for item in scene.found}
-    assert all(np.array_equal(scene.attributes[row], vectors[item.tool.name]) for row, item in enumerate(scene.found))
+    assert all(
+        np.array_equal(scene.found.vectors[row], vectors[item.tool.name]) for row, item in enumerate(scene.found)
+    )
 
 
 def scene_of(
@@ -304,7 +307,9 @@ def scene_of(
         Retrieved(tools()[key], relevance, relevance, relevance, row) for row, (key, relevance) in enumerate(found)
     ]
     vectors = np.stack([documents()[name] for name in names])
-    return Scene(asked, items, vectors, vectors[:1])
+    snapshot = CatalogueSnapshot.build([item.tool for item in items], vectors, 1)
+    query = Query(asked.instruction, (asked.instruction,), vectors[:1])
+    return Scene(asked, Retrieval(snapshot, query, items, np.zeros((2, len(items)), np.float32)))
 
 
 WEATHER = [f"Weather-{style}" for style in STYLES]
@@ -393,7 +398,7 @@ def with_providers(scene: Scene, **providers: str) -> tuple[Systems, Scene]:
     changed = {tools()[key.replace("_", "-")].name: provider for key, provider in providers.items()}
     known = {name: replace(each, provider=changed.get(name, each.provider)) for name, each in benchmark().tools.items()}
     found = [replace(item, tool=known[item.tool.name]) for item in scene.found]
-    return Systems(Scenes(known, documents())), replace(scene, found=found)
+    return Systems(Scenes(known, documents())), replace(scene, found=replace(scene.found, items=found))
 
 
 def test_the_one_of_a_known_provider_is_of_the_job_and_has_the_best_ratings() -> None:
