@@ -11,7 +11,7 @@ from app.answers.reading.answers import write_answer
 from app.decision.ranked import Ranked
 from app.domain import Candidate, HistorySetting, ToolCall
 from app.errors import SetupError
-from app.extraction.inputs import input_features
+from app.extraction.extract import input_features
 from app.prompting.builder import BUDGET, PromptBuilder
 from app.prompting.formats import PromptFormat
 from app.prompting.prompt import Prompt, prompt_order

@@ -10,7 +10,7 @@ import numpy as np
 from app.decision.model_calls import ModelCaller, ModelRequest
 from app.decision.ranked import Ranked
 from app.domain import Candidate, DecisionRule, HistorySetting, Interaction, Tool
-from app.extraction.inputs import input_features
+from app.extraction.extract import input_features
 from app.retrieval.embedders.batching import BatchingEmbedder
 from app.retrieval.embedders.tools import ToolEncoder
 from app.retrieval.functional_fit import functional_fit

@@ -60,7 +60,7 @@ class Ranked:
         return with_hints(self.candidates, self.attributes, self.profile)
 
     def matched(self, matcher: Matcher, inputs: Sequence[Sequence[float]]) -> list[Candidate]:
-        """The candidates with the matcher's hints. `inputs`: of each, `app.extraction.inputs`."""
+        """The candidates with the matcher's hints. `inputs`: of each, `app.extraction.extract`."""
         return matcher.with_hints(self.candidates, self.match(matcher, inputs), self.profile)
 
     def match(self, matcher: Matcher, inputs: Sequence[Sequence[float]]) -> Match:

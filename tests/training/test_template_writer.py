@@ -17,7 +17,7 @@ from app.answers.validation import invalid_parameters
 from app.catalogue.parse import parse
 from app.catalogue.rapidapi import parse_document
 from app.domain import HistorySetting, Json, Rating, Tool
-from app.extraction.text import words_of
+from app.extraction.words import word_set
 from training.common.stages import NO_PROGRESS
 from training.data.dataset import read_rows
 from training.data.records import Attributes, ToolUse
@@ -30,7 +30,7 @@ from training.generators.template.clauses import sentences
 from training.generators.writer import PlannedInteraction, WriterRejected
 from training.petoolbench.leaks import leak
 
-VERBS = words_of(
+VERBS = word_set(
     "add analyse browse calculate change check compare compute convert count create edit estimate fetch filter find "
     "generate get inspect list look make measure perform pick predict rank read recommend run schedule search see send "
     "set show tell test track update"
