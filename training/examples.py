@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from app.answers.reading.answers import write_answer
+from app.answers.reading import write_answer
 from app.decision.ranked import Ranked
 from app.domain import Candidate, HistorySetting, ToolCall
 from app.errors import SetupError

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.adapters.cases import Case
-from app.answers.reading.answers import Answer
+from app.answers.reading import Answer
 from app.decision.callers import ModelCallers
 from app.decision.model_calls import ModelAnswer, ModelCaller
 from app.decision.model_requests import CaseRanker, model_request

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from app.domain import Json, Tool
 from app.errors import DocumentError
 from app.json_data.tools import tool_to_json
-from app.json_data.values import UNSTORABLE, storable
+from app.json_data.values import UNSTORABLE, replace_unstorable
 
 MAX_NAME = 512
 """Characters of a tool's name."""
@@ -27,7 +27,7 @@ def text_of(value: Json) -> str:
 
 def shown(value: Json) -> str:
     """A text fit for a report: at most 512 characters, U+FFFD for what cannot be stored; empty if no text."""
-    return storable(value[:MAX_NAME]) if isinstance(value, str) else ""
+    return replace_unstorable(value[:MAX_NAME]) if isinstance(value, str) else ""
 
 
 def _levels(value: Json) -> Iterator[list[Json]]:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
-from app.answers.reading.answers import Answer, read_answer
+from app.answers.reading import Answer, read_answer
 from app.answers.schema.answer import answer_schema
 from app.decision.fusion import choice_logprobs, fused, probabilities
 from app.decision.stopwatch import Stopwatch

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from app.answers.reading.answers import Answer
-from app.answers.reading.json_texts import json_value
+from app.answers.json_text import json_value
+from app.answers.reading import Answer
 from app.answers.validation import value_problem
 from app.domain import Json, Parameter
 

@@ -14,14 +14,14 @@ _VALUE_BYTES = 64
 """Of a Python object and the place it has in another one."""
 
 
-def storable(value: Json) -> Json:
+def replace_unstorable(value: Json) -> Json:
     """The value with U+FFFD for what is `UNSTORABLE`."""
     if isinstance(value, str):
         return UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [storable(each) for each in value]
+        return [replace_unstorable(each) for each in value]
     if isinstance(value, dict):
-        return {storable(key): storable(each) for key, each in value.items()}
+        return {replace_unstorable(key): replace_unstorable(each) for key, each in value.items()}
     return value
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import structlog
 
 from app.adapters.replica import LiveAdapters
-from app.answers.reading.answers import Answer
+from app.answers.reading import Answer
 from app.decision.filling import filled
 from app.decision.model_calls import NO_MODEL_USAGE, ModelAnswer, ModelCaller, ModelRequest
 from app.decision.model_requests import model_request

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.answers.reading.answers import write_answer
+from app.answers.reading import write_answer
 from app.domain import AnswerStyle
 from app.errors import EngineDown, EngineRefused, SetupError
 from app.inference.engine import GenerationRequest

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from app.answers.reading.answers import Answer
+from app.answers.reading import Answer
 from app.answers.schema.answer import answer_schema
 from app.decision.filling import filled
 from app.decision.fusion import choice_logprobs, fused, probabilities

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.answers.reading.answers import Answer, ErrorType, read_answer
-from app.answers.reading.json_texts import Truncated, objects_in
+from app.answers.json_text import Truncated, find_objects
+from app.answers.reading import Answer, ErrorType, read_answer
 from app.domain import AnswerStyle, Json, Tool
 from app.errors import InvalidAnswer
-from app.json_data.values import storable
+from app.json_data.values import replace_unstorable
 from training.evaluate.metrics import Said
 
 
@@ -27,10 +27,12 @@ def said_of(answer: Answer | InvalidAnswer) -> Said:
 def _parameters(text: str) -> Mapping[str, Json] | None:
     """Of a call of a tool that there is not, which the paper compares too; None where they are no JSON object."""
     try:
-        for found in objects_in(text):
+        for found in find_objects(text):
             for key in ("parameters", "arguments"):
                 if isinstance(found.value.get(key), dict):
-                    return {storable(name): storable(value) for name, value in found.value[key].items()}
+                    return {
+                        replace_unstorable(name): replace_unstorable(value) for name, value in found.value[key].items()
+                    }
     except Truncated:
         pass
     return None
