@@ -62,7 +62,7 @@ def value_problem(schema: Mapping[str, Json], value: Json) -> str | None:
     if not schema:
         return None
     validator = _validator(json.dumps(dict(schema), default=str))
-    return None if validator is None else json_schemas.value_problem(validator, value)
+    return None if validator is None else json_schemas.first_problem(validator, value)
 
 
 @lru_cache(maxsize=8192)
@@ -71,7 +71,7 @@ def _validator(schema_json: str) -> Validator | None:
     schema = json.loads(schema_json)
     if json_schemas.schema_problem(schema) is not None:
         return None
-    return json_schemas.validator_of(schema, formats=True)
+    return json_schemas.make_validator(schema, formats=True)
 
 
 def _shown(value: Json) -> str:

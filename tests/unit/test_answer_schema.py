@@ -180,8 +180,8 @@ def test_an_enum_makes_one_validator_however_many_members_it_has(monkeypatch: py
         made.append(schema)
         return original(schema, formats=formats)
 
-    original = json_schemas.validator_of
-    monkeypatch.setattr(json_schemas, "validator_of", counted)
+    original = json_schemas.make_validator
+    monkeypatch.setattr(json_schemas, "make_validator", counted)
     words = [f"w{n}" for n in range(490)]
     assert of_tool(tool(Parameter("x", {"type": "string", "description": "d", "enum": [*words, 1]})))["properties"] == {
         "x": {"enum": words}

@@ -351,17 +351,17 @@ def test_a_number_that_json_does_not_have_cannot_be_written() -> None:
         write_answer(CLOCK, {"x": float("nan")}, "C", AnswerStyle.NAME)
 
 
-def mended(parameters: dict[str, Any], **extracted: Any) -> tuple[dict[str, Any], list[str]]:
+def repaired(parameters: dict[str, Any], **extracted: Any) -> tuple[dict[str, Any], list[str]]:
     text = json.dumps({"tool_name": "A", "parameters": parameters})
     return mend(read_answer(text, TOOLS, LABELS), extracted)
 
 
 def test_valid_parameters_stay_as_they_are_in_the_documents_order() -> None:
-    assert mended({"days": 3, "city": "Oslo"}, city="Rome") == ({"city": "Oslo", "days": 3}, [])
+    assert repaired({"days": 3, "city": "Oslo"}, city="Rome") == ({"city": "Oslo", "days": 3}, [])
 
 
 def test_unknown_names_and_wrong_optional_values_are_dropped() -> None:
-    assert mended({"city": "Oslo", "town": "Oslo", "days": 0, "tags": [1]}, days=3) == ({"city": "Oslo"}, [])
+    assert repaired({"city": "Oslo", "town": "Oslo", "days": 0, "tags": [1]}, days=3) == ({"city": "Oslo"}, [])
 
 
 @pytest.mark.parametrize(
@@ -379,26 +379,26 @@ def test_unknown_names_and_wrong_optional_values_are_dropped() -> None:
     ],
 )
 def test_values_of_another_json_type_are_read_without_loss(name: str, value: Any, read_as: Any) -> None:
-    assert mended({"city": "Oslo", name: value})[0][name] == read_as
+    assert repaired({"city": "Oslo", name: value})[0][name] == read_as
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("days", "five"), ("days", "0"), ("days", 1.5), ("hourly", 1), ("tags", "a")]
 )
 def test_values_that_would_lose_something_are_not_read(name: str, value: Any) -> None:
-    assert name not in mended({"city": "Oslo", name: value})[0]
+    assert name not in repaired({"city": "Oslo", name: value})[0]
 
 
 @pytest.mark.parametrize("parameters", [{}, {"city": None}, {"city": ["Oslo"]}])
 def test_a_required_value_comes_from_the_instruction_where_the_model_has_none(parameters: dict[str, Any]) -> None:
-    assert mended(parameters, city="Rome") == ({"city": "Rome"}, [])
-    assert mended(parameters, city=None) == ({}, ["city"])
-    assert mended(parameters) == ({}, ["city"])
+    assert repaired(parameters, city="Rome") == ({"city": "Rome"}, [])
+    assert repaired(parameters, city=None) == ({}, ["city"])
+    assert repaired(parameters) == ({}, ["city"])
 
 
 @given(st.dictionaries(st.sampled_from(["city", "days", "hourly", "tags", "x"]), values, max_size=5), values)
-def test_mended_parameters_are_valid_but_for_what_is_missing(parameters: dict[str, Any], city: Any) -> None:
-    kept, missing = mended(parameters, city=city)
+def test_repaired_parameters_are_valid_but_for_what_is_missing(parameters: dict[str, Any], city: Any) -> None:
+    kept, missing = repaired(parameters, city=city)
     assert [(each.name, each.kind) for each in parameter_problems(FORECAST, kept)] == [
         (name, ProblemKind.MISSING_VALUE) for name in missing
     ]

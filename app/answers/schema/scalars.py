@@ -167,7 +167,7 @@ def enum_members(schema: Mapping[str, Json]) -> list[Json]:
     if sum(map(len, members)) > _MAX_MEMBER_CHARACTERS:
         return []
     fits = _fit_check({key: value for key, value in schema.items() if key not in ("enum", "const")})
-    with json_schemas.pattern_seconds(_PATTERN_SECONDS):
+    with json_schemas.limit_pattern_seconds(_PATTERN_SECONDS):
         fitting = [value for value in members.values() if fits(value)]
     return fitting or list(members.values())
 
@@ -177,8 +177,8 @@ def _fit_check(rest: Mapping[str, Json]) -> Callable[[Json], bool]:
     if rest.keys() - _NOTES <= {"type"}:
         named = rest.get("type", [])
         return partial(_is_of_types, [named] if isinstance(named, str) else named)
-    validator = json_schemas.validator_of(rest, formats=True)
-    return lambda value: json_schemas.value_problem(validator, value) is None
+    validator = json_schemas.make_validator(rest, formats=True)
+    return lambda value: json_schemas.first_problem(validator, value) is None
 
 
 def _is_of_types(types: list[str], value: Json) -> bool:
