@@ -6,7 +6,7 @@ Training, pair sampling and evaluation all go through here, so that a model sees
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.answers.reading.answers import write_answer
+from app.answers.reading import write_answer
 from app.decision.policy import Policy
 from app.decision.ranking import Ranked, prepare, rank
 from app.domain import Candidate, ToolCall

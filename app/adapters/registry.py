@@ -16,7 +16,7 @@ from app.db.database import Database, UnitOfWork
 from app.domain import Json
 from app.domain.adapters import NAME, RESERVED, Adapter, AdapterState, AuditEvent, version_of
 from app.errors import Conflict, InvalidAdapter, InvalidRequest, NotFound, SetupError
-from app.json_data.values import storable
+from app.json_data.values import replace_unstorable
 from app.model_files.manifest import MANIFEST, Manifest, weights_digest
 from app.prompting.formats import PromptFormat, format_named
 
@@ -168,7 +168,7 @@ class AdapterRegistry:
             name,
             staged.digest,
             AdapterState.REGISTERED,
-            storable(facts.base_name),
+            replace_unstorable(facts.base_name),
             self._is_verified(manifest),
             facts.rank,
             facts.target_modules,
@@ -225,5 +225,5 @@ def _scores(manifest: Manifest | None) -> Mapping[str, Json]:
         json.dumps(manifest.scores, allow_nan=False)
     except ValueError as error:
         raise InvalidAdapter(f"{MANIFEST}: a score is no number of JSON (NaN, infinity).") from error
-    scores: Mapping[str, Json] = storable(dict(manifest.scores))
+    scores: Mapping[str, Json] = replace_unstorable(dict(manifest.scores))
     return scores

@@ -1,4 +1,4 @@
-"""Whether a call's parameters are ones that its tool's document allows."""
+"""Checks whether a tool's document allows a call's parameters."""
 
 import json
 from collections.abc import Mapping
@@ -27,16 +27,18 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True)
 class ParameterProblem:
+    """What is wrong with one parameter of a call."""
+
     name: str
     kind: ProblemKind
     reason: str
     """A sentence for people."""
 
 
-def invalid_parameters(tool: Tool, parameters: Mapping[str, Json]) -> list[ParameterProblem]:
-    """Everything wrong with a call's parameters, unknown names first; empty where they are valid.
+def parameter_problems(tool: Tool, parameters: Mapping[str, Json]) -> list[ParameterProblem]:
+    """Everything that is wrong with a call's parameters, unknown names first; empty where they are valid.
 
-    A schema that is itself not valid, or holds a reference, allows every value.
+    A parameter whose schema is itself not valid, or holds a reference, takes every value.
     """
     known = {parameter.name: parameter for parameter in tool.parameters}
     problems = [
@@ -56,22 +58,23 @@ def invalid_parameters(tool: Tool, parameters: Mapping[str, Json]) -> list[Param
 
 
 def value_problem(schema: Mapping[str, Json], value: Json) -> str | None:
-    """Why the value breaks the schema; None where it does not."""
+    """Why the value breaks the schema; None where it fits, or the schema cannot be used."""
     if not schema:
         return None
     validator = _validator(json.dumps(dict(schema), default=str))
-    return None if validator is None else json_schemas.value_problem(validator, value)
+    return None if validator is None else json_schemas.first_problem(validator, value)
 
 
 @lru_cache(maxsize=8192)
 def _validator(schema_json: str) -> Validator | None:
-    """None where the schema cannot be used."""
+    """The schema's validator; None where the schema is not valid, or holds a reference."""
     schema = json.loads(schema_json)
     if json_schemas.schema_problem(schema) is not None:
         return None
-    return json_schemas.validator_of(schema, formats=True)
+    return json_schemas.make_validator(schema, formats=True)
 
 
 def _shown(value: Json) -> str:
+    """The value as a Python literal of at most 80 characters."""
     text = repr(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -1,33 +1,44 @@
-"""What every imported tool has to keep to, whatever format it came in."""
+"""Checks that every imported tool passes, whatever its format, and the texts of refusals."""
 
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from app.domain import Json, Tool
 from app.errors import DocumentError
 from app.json_data.tools import tool_to_json
-from app.json_data.values import UNSTORABLE, storable
+from app.json_data.values import UNSTORABLE, replace_unstorable
 
 MAX_NAME = 512
-"""Characters of a tool's name."""
+"""Characters of a tool's name; a longer one is refused."""
 MAX_DESCRIPTION = 32_768
-"""Characters of a description, the tool's or a parameter's."""
+"""Characters of a tool's or parameter's description; a longer one is refused."""
 MAX_PARAMETERS = 256
+"""Parameters of a tool; a tool with more is refused."""
 MAX_DEPTH = 100
-"""Levels of nesting of a document: far above any real one, far below where recursion ends."""
+"""Levels of nesting of a document: far more than real ones have, far fewer than recursion can take."""
 
 
-def text_of(value: Json) -> str:
-    """A description as text: nothing for null, the JSON of what is not a string."""
+@dataclass(frozen=True)
+class Refusal:
+    """Why a tool, or a whole document, cannot be imported."""
+
+    name: str
+    """The tool's name as far as it could be read; empty if it could not."""
+    reason: str
+
+
+def as_text(value: Json) -> str:
+    """A document's value as text: empty for null, JSON for what is no text."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def shown(value: Json) -> str:
-    """A text fit for a report: at most 512 characters, U+FFFD for what cannot be stored; empty if no text."""
-    return storable(value[:MAX_NAME]) if isinstance(value, str) else ""
+def report_text(value: Json) -> str:
+    """The text as a report may show and store it, at most `MAX_NAME` characters; empty for what is no text."""
+    return replace_unstorable(value[:MAX_NAME]) if isinstance(value, str) else ""
 
 
 def _levels(value: Json) -> Iterator[list[Json]]:
@@ -46,13 +57,14 @@ def _levels(value: Json) -> Iterator[list[Json]]:
 
 
 def check_depth(value: Json) -> None:
-    """Raise DocumentError for a document that is nested more than `MAX_DEPTH` levels deep."""
+    """Checks a document's nesting. Raises DocumentError beyond `MAX_DEPTH` levels."""
     for depth, _ in enumerate(_levels(value)):
         if depth > MAX_DEPTH:
             raise DocumentError(f"the document is nested more than {MAX_DEPTH} levels deep")
 
 
 def _check_value(value: Json) -> None:
+    """Checks one value by itself. Raises DocumentError for what PostgreSQL or JSON cannot hold."""
     if isinstance(value, str):
         if found := UNSTORABLE.search(value):
             what = "a NUL character" if found[0] == "\x00" else "half of a surrogate pair"
@@ -67,18 +79,18 @@ def _check_value(value: Json) -> None:
         raise DocumentError(f"the document holds a {type(value).__name__}, which JSON does not have")
 
 
-def checked(tool: Tool) -> Tool:
-    """The tool itself, where it can be stored and keeps to the limits.
+def check_tool(tool: Tool) -> Tool:
+    """The tool itself, if it is within the limits and can be stored.
 
-    Raises DocumentError with the reason: too long, too many parameters, or values that neither PostgreSQL nor
-    JSON can hold.
+    Raises DocumentError with the reason: a text too long, too many parameters, or a value that PostgreSQL or JSON
+    cannot hold.
     """
     if len(tool.name) > MAX_NAME:
         raise DocumentError(f"the name has {len(tool.name)} characters; at most {MAX_NAME} are allowed")
     if len(tool.parameters) > MAX_PARAMETERS:
         raise DocumentError(f"{len(tool.parameters)} parameters; at most {MAX_PARAMETERS} are allowed")
     for what, text in [("the description", tool.description)] + [
-        (f"the description of the parameter {shown(parameter.name)!r}", parameter.description)
+        (f"the description of the parameter {report_text(parameter.name)!r}", parameter.description)
         for parameter in tool.parameters
     ]:
         if len(text) > MAX_DESCRIPTION:

@@ -1,8 +1,7 @@
-"""Allowed values and bounds that a parameter's description states in words.
+"""Finds the allowed values and bounds that a parameter's description states in words.
 
-A wrong list forbids right calls, so these readers give nothing unless the whole list is plain to see:
-something announces it, every entry of it can be read, and nothing hints at more values than those listed, at
-several values in one, or at mere examples.
+A wrong list forbids right calls, so nothing is found unless the list is plain: something announces it, every entry can
+be read, and nothing hints at further values, at several values in one, or at mere examples.
 """
 
 import html
@@ -11,10 +10,12 @@ from collections.abc import Iterable
 
 from app.domain import Json
 
-MAX_MEMBERS = 200
-_MAX_MEMBER = 64
+_MAX_MEMBERS = 200
+"""Members of a list; a longer one is not taken."""
+_MAX_MEMBER_LENGTH = 64
+"""Characters of a member; a list with a longer one is not taken."""
 _MAX_TEXT = 6_000
-"""Characters; longer texts are manuals, and a bound on the time that the patterns take."""
+"""Characters of a description; a longer one is a manual, and is not read: this bounds the time of the patterns."""
 
 _DOUBT = re.compile(
     r"comma|multiple|separat|delimit|e\.\s?g|i\.e|\bex\s*[.:]|\bexamples?\b|such as|\betc\b|\.\.\.|…"
@@ -62,29 +63,29 @@ _PLACEHOLDERS = re.compile(
 )
 
 
-def members_in(description: str, declared: bool, default: Json) -> list[str]:
-    """The values that a description lists as the allowed ones, in its order; empty where it is in doubt.
+def find_members(description: str, declared: bool, default: Json) -> list[str]:
+    """The values that a description lists as the allowed ones, in its order; empty where there is doubt.
 
-    `declared` says that the document itself calls the parameter an enumeration, and `default` is its default
-    (None for none). Either lets plainer forms of a list count; a default outside of the list disproves it.
+    `declared` says that the document calls the parameter an enumeration, `default` is its default or None. With either,
+    plainer forms of a list count, too; a default that is not in a list disproves it.
     """
-    text = _cleaned(description[: _MAX_TEXT + 1])
+    text = _clean(description[: _MAX_TEXT + 1])
     if len(text) > _MAX_TEXT or _DOUBT.search(text):
         return []
     for cue in _CUE.finditer(text):
         said = cue[0].lower()
         # "one of id or slug" may name parameters; "one of the following: id, slug" names values.
         prose = said.rstrip().endswith("either") if cue["loose"] else not re.search(":|following|value", said)
-        found = _after(text[cue.end() :], marked_only=cue["list"] is None and not prose, prose=prose)
-        if _holds(found, default):
+        found = _list_after(text[cue.end() :], marked_only=cue["list"] is None and not prose, prose=prose)
+        if _is_plausible(found, default):
             return found
-    for found in (_in_parentheses(text), _weak(text, declared, default)):
-        if _holds(found, default):
+    for found in (_in_parentheses(text), _unannounced(text, declared, default)):
+        if _is_plausible(found, default):
             return found
     return []
 
 
-def _cleaned(text: str) -> str:
+def _clean(text: str) -> str:
     text = html.unescape(text).replace("\r\n", "\n").replace("\t", " ")
     text = re.sub(r"(?<!\\)\\{1,64}([\"'_])", r"\1", text)
     text = re.sub(r"([\"'`])\*\*([^*\n]+)\*\*\1", r"\1\2\1", text)
@@ -95,15 +96,16 @@ def _cleaned(text: str) -> str:
     return text
 
 
-def _holds(found: list[str], default: Json) -> bool:
-    if not 2 <= len(found) <= MAX_MEMBERS or any(len(member) > _MAX_MEMBER for member in found):
+def _is_plausible(found: list[str], default: Json) -> bool:
+    """Whether the list holds values, neither too many nor too long, and the default among them."""
+    if not 2 <= len(found) <= _MAX_MEMBERS or any(len(member) > _MAX_MEMBER_LENGTH for member in found):
         return False
     if any(_PLACEHOLDERS.fullmatch(member) for member in found):
         return False
     return default is None or default in found
 
 
-def _unique(values: Iterable[str]) -> list[str]:
+def _without_repeats(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
@@ -111,20 +113,20 @@ def _member(match: re.Match[str]) -> str:
     return next(match[group] for group in "abcdt" if match[group] is not None).strip()
 
 
-def _after(rest: str, marked_only: bool, prose: bool) -> list[str]:
-    """The list that starts here: in the line itself, or in the lines below it.
+def _list_after(rest: str, marked_only: bool, prose: bool) -> list[str]:
+    """The members of the list that starts here: in the line itself, or in the lines below it.
 
     After a loose announcement ("can be ...") only quoted values count, or plain ones after "must be either".
     """
     line, _, below = rest.partition("\n")
     if not line.strip(" :*_-"):
-        found = _lines(below)
-        return found or _inline(below.strip().partition("\n")[0], marked_only)
-    found = _inline(line, marked_only)
+        found = _list_in_lines(below)
+        return found or _list_in_line(below.strip().partition("\n")[0], marked_only)
+    found = _list_in_line(line, marked_only)
     return [] if prose and any(_KINDS.fullmatch(member) for member in found) else found
 
 
-def _inline(line: str, marked_only: bool) -> list[str]:
+def _list_in_line(line: str, marked_only: bool) -> list[str]:
     """The members of a list within one sentence: `a`, b or c (glosses in parentheses do not count)."""
     line = re.sub(r"\s*\([^()]*\)", "", line)
     line = re.split(r"\.(?=\s|$)|[)\]\n]", line.strip(" :"))[0].strip()
@@ -140,10 +142,10 @@ def _inline(line: str, marked_only: bool) -> list[str]:
         if entry is None or (marked_only and entry["t"] is not None):
             return []
         members.append(_member(entry))
-    return _unique(members)
+    return _without_repeats(members)
 
 
-def _lines(text: str) -> list[str]:
+def _list_in_lines(text: str) -> list[str]:
     """The members of a list with one entry a line, each perhaps with a gloss; [] where a line is no entry.
 
     The list ends at a blank line that prose follows. Where the values are quoted, lines without are glosses.
@@ -164,37 +166,37 @@ def _lines(text: str) -> list[str]:
         elif blank and not quoted:
             break
         blank = False
-    return _unique(members)
+    return _without_repeats(members)
 
 
 def _in_parentheses(text: str) -> list[str]:
     """`(asc|desc)`, or (`asc` or `desc`): no announcement is needed where nothing else can be meant."""
     for inner in re.findall(r"\(([^()]+)\)", text):
         if re.fullmatch(r"[\w.\-]+(?:\s?\|\s?[\w.\-]+)+", inner):
-            return _inline(inner, marked_only=False)
-        if re.search(r"[`\"']\s*,?\s+or\s", inner) and (found := _inline(inner, marked_only=True)):
+            return _list_in_line(inner, marked_only=False)
+        if re.search(r"[`\"']\s*,?\s+or\s", inner) and (found := _list_in_line(inner, marked_only=True)):
             return found
     return []
 
 
-def _weak(text: str, declared: bool, default: Json) -> list[str]:
-    """Lists that nothing announces, where the declared type or the default vouches for them."""
+def _unannounced(text: str, declared: bool, default: Json) -> list[str]:
+    """The members of a list that nothing announces, where the declared type or the default vouches for it."""
     text = text.strip()
-    quoted = _inline(text, marked_only=True) if re.match(r"[`\"']", text) and " or " in text else []
+    quoted = _list_in_line(text, marked_only=True) if re.match(r"[`\"']", text) and " or " in text else []
     if quoted:
         return quoted
     if not declared and default is None:
         return []
     head, _, below = text.partition("\n")
     if head.rstrip(" *").endswith(":") and below:
-        return _lines(below)
-    if ":" in head and not below and (found := _inline(head.split(":", 1)[1], marked_only=False)):
+        return _list_in_lines(below)
+    if ":" in head and not below and (found := _list_in_line(head.split(":", 1)[1], marked_only=False)):
         # "Quality: High or Low" is prose: the values may be spelled otherwise.
         return found if all(member == member.lower() for member in found) else []
     if declared and text.count("\n") >= 2:
-        return _lines(text)
+        return _list_in_lines(text)
     if re.fullmatch(r"[a-z0-9_]+(?:,? or [a-z0-9_]+)+", text):
-        return _inline(text, marked_only=False)
+        return _list_in_line(text, marked_only=False)
     return []
 
 
@@ -209,8 +211,8 @@ _MINIMUM = re.compile(rf"\bmin(?:imum|\.)?{_QUALIFIER}{_NUMBER}{_END}", re.I)
 _OPEN = re.compile(r"exclusive|for example|e\.g|usually|recommend|depend|plan\b|tier|if ", re.IGNORECASE)
 
 
-def bounds_in(description: str) -> tuple[int | float | None, int | float | None]:
-    """The (minimum, maximum) that a description states for a number, both inclusive; None for neither."""
+def find_bounds(description: str) -> tuple[int | float | None, int | float | None]:
+    """(minimum, maximum) that a description states for a number, both inclusive; None for what it does not state."""
     text = html.unescape(description[: _MAX_TEXT + 1])
     if len(text) > _MAX_TEXT or _OPEN.search(text):
         return None, None

@@ -1,12 +1,11 @@
-"""OpenAI tool definitions, both ways: a function as a Tool, and a Tool as a function."""
+"""Reads and writes OpenAI's tool definitions: a function as a Tool, and a Tool as a function."""
 
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
 
-from app.catalogue.batch import Refusal
-from app.catalogue.checks import checked, shown, text_of
-from app.catalogue.schemas import Schemas, parameter_of
+from app.catalogue.checks import Refusal, as_text, check_tool, report_text
+from app.catalogue.schemas import Schemas, make_parameter
 from app.domain import Json, Parameter, Tool, ToolSource
 from app.errors import DocumentError
 
@@ -20,7 +19,7 @@ def parse_documents(raw: Json) -> Iterator[Tool | Refusal]:
         yield parse_document(raw)
     except DocumentError as error:
         function = raw.get("function", raw) if isinstance(raw, Mapping) else None
-        yield Refusal(shown(function.get("name")) if isinstance(function, Mapping) else "", error.detail)
+        yield Refusal(report_text(function.get("name")) if isinstance(function, Mapping) else "", error.detail)
 
 
 def parse_document(raw: Json) -> Tool:
@@ -32,20 +31,20 @@ def parse_document(raw: Json) -> Tool:
         raise DocumentError("the document is not a JSON object")
     kind = raw.get("type", "function")
     if kind != "function":
-        raise DocumentError(f"a tool of the type {text_of(kind)[:60]!r} is not a function")
+        raise DocumentError(f"a tool of the type {as_text(kind)[:60]!r} is not a function")
     function = raw.get("function", raw)
     if not isinstance(function, Mapping):
         raise DocumentError("function is not a JSON object")
     name = function.get("name")
     if not isinstance(name, str) or not name.strip():
         raise DocumentError("the function has no name" if not name else "the function's name is not text, or blank")
-    return checked(
+    return check_tool(
         Tool(
             name=name,
             category="",
             provider="",
             api=name,
-            description=text_of(function.get("description")),
+            description=as_text(function.get("description")),
             parameters=_parameters(function.get("parameters")),
             source=ToolSource.OPENAI,
         )
@@ -57,7 +56,7 @@ def _parameters(declared: Json) -> tuple[Parameter, ...]:
         return ()
     if not isinstance(declared, Mapping):
         raise DocumentError("parameters is not a JSON Schema object")
-    schema = Schemas(declared).resolved(declared)
+    schema = Schemas(declared).resolve(declared)
     if schema.get("type", "object") != "object":
         raise DocumentError("parameters is a JSON Schema, but not one of an object")
     properties = schema.get("properties", {})
@@ -65,24 +64,24 @@ def _parameters(declared: Json) -> tuple[Parameter, ...]:
         raise DocumentError("parameters.properties is not a JSON object")
     listed = schema.get("required", [])
     required = {each for each in listed if isinstance(each, str)} if isinstance(listed, list) else set()
-    required |= _marked(declared)
-    if unknown := sorted(shown(name) for name in required - set(properties)):
+    required |= _marked_as_required(declared)
+    if unknown := sorted(report_text(name) for name in required - set(properties)):
         raise DocumentError(f"required parameters that have no schema: {', '.join(unknown)[:300]}")
-    return tuple(parameter_of(name, each, name in required) for name, each in properties.items())
+    return tuple(make_parameter(name, each, name in required) for name, each in properties.items())
 
 
-def _marked(declared: Mapping[str, Json]) -> set[str]:
-    """The properties that are marked as required one by one, as Draft 3 does and many documents still do."""
+def _marked_as_required(declared: Mapping[str, Json]) -> set[str]:
+    """Names of the properties with a `required` of their own, as in Draft 3 and still in many documents."""
     properties = declared.get("properties")
     entries = properties.items() if isinstance(properties, Mapping) else ()
     return {name for name, each in entries if isinstance(each, Mapping) and each.get("required") is True}
 
 
 def openai_name(name: str) -> str:
-    """A function name that OpenAI accepts (`^[a-zA-Z0-9_-]{1,64}$`) for any tool name, always the same.
+    """The function name that OpenAI accepts (`^[a-zA-Z0-9_-]{1,64}$`) for a tool's name; always the same.
 
-    A name that is acceptable stays. Of another the readable part is followed by 12 hexadecimal digits of its
-    SHA-256, so that two names do not meet; the way back is to compare with the names of the tools at hand.
+    An acceptable name stays as it is. Of another one, the readable part comes with 12 hexadecimal digits of its
+    SHA-256, so that names stay distinct; to get back, compare with the names of the tools at hand.
     """
     if _SAFE.fullmatch(name):
         return name

@@ -1,11 +1,10 @@
-"""OpenAPI 3.0 and 3.1 documents: one tool an operation."""
+"""Reads OpenAPI 3.0 and 3.1 documents: each operation is a tool."""
 
 import re
 from collections.abc import Iterator, Mapping
 
-from app.catalogue.batch import Refusal
-from app.catalogue.checks import checked, shown, text_of
-from app.catalogue.schemas import Schemas, parameter_of
+from app.catalogue.checks import Refusal, as_text, check_tool, report_text
+from app.catalogue.schemas import Schemas, make_parameter
 from app.domain import Json, Parameter, Tool, ToolSource
 from app.errors import DocumentError
 
@@ -23,20 +22,20 @@ def parse_documents(raw: Json, category: str | None = None) -> Iterator[Tool | R
     """The tools of a document, named `<category>.<info.title>.<operationId, or "METHOD /path">`.
 
     The category is the operation's first tag, else the given one, else the title. An operation that cannot be
-    imported, or is deprecated, comes as a refusal, and the others go on.
+    imported, or is deprecated, comes as a refusal.
     """
     try:
         document = _Document(raw, category)
     except DocumentError as error:
         info = raw.get("info") if isinstance(raw, Mapping) else None
-        yield Refusal(shown(info.get("title")) if isinstance(info, Mapping) else "", error.detail)
+        yield Refusal(report_text(info.get("title")) if isinstance(info, Mapping) else "", error.detail)
         return
     found = False
     for result in document.tools():
         found = True
         yield result
     if not found:
-        yield Refusal(shown(document.title), "the document has no operations")
+        yield Refusal(report_text(document.title), "the document has no operations")
 
 
 class _Document:
@@ -49,7 +48,7 @@ class _Document:
             )
         version = str(raw.get("openapi", ""))
         if not version.startswith(("3.0", "3.1")):
-            raise DocumentError(f"OpenAPI {shown(version)[:20]!r} is not supported; 3.0 and 3.1 are")
+            raise DocumentError(f"OpenAPI {report_text(version)[:20]!r} is not supported; 3.0 and 3.1 are")
         info = raw.get("info")
         title = info.get("title") if isinstance(info, Mapping) else None
         if not isinstance(title, str) or not title.strip():
@@ -64,10 +63,10 @@ class _Document:
         self._keys = self._api_keys(raw)
 
     def _api_keys(self, raw: Mapping[str, Json]) -> set[tuple[str, str]]:
-        """(in, name) of the parameters that carry keys."""
+        """(location, name) of the parameters that carry API keys."""
         components = raw.get("components")
         schemes = components.get("securitySchemes") if isinstance(components, Mapping) else None
-        targets = [self._schemas.target(each) for each in schemes.values()] if isinstance(schemes, Mapping) else []
+        targets = [self._schemas.follow(each) for each in schemes.values()] if isinstance(schemes, Mapping) else []
         return {
             (str(each.get("in")), str(each.get("name")))
             for each in targets
@@ -76,19 +75,19 @@ class _Document:
 
     def tools(self) -> Iterator[Tool | Refusal]:
         for path, item in self._paths.items():
-            target = self._schemas.target(item)
+            target = self._schemas.follow(item)
             if not isinstance(target, Mapping):
-                yield Refusal(shown(f"{self.title} {path}"), "the path item is not a JSON object")
+                yield Refusal(report_text(f"{self.title} {path}"), "the path item is not a JSON object")
                 continue
             for method in _METHODS:
                 if method in target:
-                    yield self._attempt(path, method, target)
+                    yield self._parse_or_refuse(path, method, target)
 
-    def _attempt(self, path: str, method: str, item: Mapping[str, Json]) -> Tool | Refusal:
-        operation = self._schemas.target(item[method])
+    def _parse_or_refuse(self, path: str, method: str, item: Mapping[str, Json]) -> Tool | Refusal:
+        operation = self._schemas.follow(item[method])
         label = f"{method.upper()} {path}"
         if not isinstance(operation, Mapping):
-            return Refusal(shown(f"{self.title} {label}"), "the operation is not a JSON object")
+            return Refusal(report_text(f"{self.title} {label}"), "the operation is not a JSON object")
         identifier = operation.get("operationId")
         api = identifier if isinstance(identifier, str) and identifier.strip() else label
         tags = operation.get("tags")
@@ -96,10 +95,10 @@ class _Document:
         category = tag if isinstance(tag, str) and tag.strip() else self._category
         name = f"{category}.{self.title}.{api}"
         if operation.get("deprecated") is True:
-            return Refusal(shown(name), "deprecated")
+            return Refusal(report_text(name), "deprecated")
         try:
-            texts = [text_of(operation.get("summary")), text_of(operation.get("description"))]
-            return checked(
+            texts = [as_text(operation.get("summary")), as_text(operation.get("description"))]
+            return check_tool(
                 Tool(
                     name=name,
                     category=category,
@@ -112,10 +111,10 @@ class _Document:
                 )
             )
         except DocumentError as error:
-            return Refusal(shown(name), error.detail)
+            return Refusal(report_text(name), error.detail)
 
     def _parameters(self, item: Mapping[str, Json], operation: Mapping[str, Json]) -> tuple[Parameter, ...]:
-        """By location: path, query, header, cookie, body. A name met again gets its location as prefix."""
+        """Parameters by location: path, query, header, cookie, body. A name met again gets its location as prefix."""
         declared: dict[tuple[str, str], Mapping[str, Json]] = {}
         for holder in (item, operation):
             for entry in self._list(holder.get("parameters"), "parameters"):
@@ -140,20 +139,20 @@ class _Document:
         if value is not None and not isinstance(value, list):
             raise DocumentError(f"{what} is not a list")
         for each in value or ():
-            target = self._schemas.target(each)
+            target = self._schemas.follow(each)
             if not isinstance(target, Mapping):
                 raise DocumentError(f"an entry of {what} is not a JSON object")
             yield target
 
     def _parameter(self, name: str, location: str, entry: Mapping[str, Json]) -> Parameter:
-        schema = self._schemas.resolved(entry["schema"] if "schema" in entry else self._content(entry))
+        schema = self._schemas.resolve(entry["schema"] if "schema" in entry else self._content(entry))
         if entry.get("example") is not None and "examples" not in schema:
             schema["examples"] = [entry["example"]]
         required = location == "path" or entry.get("required") is True
-        return parameter_of(name, schema, required, text_of(entry.get("description")))
+        return make_parameter(name, schema, required, as_text(entry.get("description")))
 
     def _content(self, holder: Mapping[str, Json]) -> Json:
-        """The schema of a holder's `content`: JSON's where there is one, otherwise the first; {} if none."""
+        """The schema of the `content`: that of JSON, else of a form, else the first; {} where there is none."""
         content = holder.get("content")
         if not isinstance(content, Mapping) or not content:
             return {}
@@ -162,32 +161,32 @@ class _Document:
         return media.get("schema", {}) if isinstance(media, Mapping) else {}
 
     def _body(self, declared: Json) -> Iterator[Parameter]:
-        """A parameter for each property of an object; one named `body` for anything else."""
-        body = self._schemas.target(declared)
+        """The body's parameters: one for each property of an object, or one named `body` for anything else."""
+        body = self._schemas.follow(declared)
         if body is None:
             return
         if not isinstance(body, Mapping):
             raise DocumentError("requestBody is not a JSON object")
-        schema = self._schemas.resolved(self._content(body))
+        schema = self._schemas.resolve(self._content(body))
         properties = schema.get("properties")
         needed = body.get("required") is True
         if not isinstance(properties, Mapping) or not properties or "oneOf" in schema or "anyOf" in schema:
-            yield parameter_of("body", schema, needed, text_of(body.get("description")))
+            yield make_parameter("body", schema, needed, as_text(body.get("description")))
             return
         listed = schema.get("required")
         required = listed if needed and isinstance(listed, list) else []
         for name, each in properties.items():
             if each.get("readOnly") is True:
                 continue
-            yield parameter_of(name, each, name in required)
+            yield make_parameter(name, each, name in required)
 
     def _response(self, operation: Mapping[str, Json]) -> Json:
-        """The schema of the first answer of success; None where the document has none."""
+        """The schema of the first response with a 2xx status; None where there is none."""
         responses = operation.get("responses")
         if not isinstance(responses, Mapping):
             return None
         for status in sorted(str(each) for each in responses if str(each).startswith("2")):
-            response = self._schemas.target(responses.get(status))
+            response = self._schemas.follow(responses.get(status))
             if isinstance(response, Mapping) and (schema := self._content(response)):
-                return self._schemas.resolved(schema)
+                return self._schemas.resolve(schema)
         return None

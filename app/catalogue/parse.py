@@ -1,22 +1,41 @@
-"""From the documents of an import to its tools, each document answered for."""
+"""Turns the documents of an import into tools, and tells for every document that is none the reason."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.catalogue import openai, openapi, rapidapi
-from app.catalogue.batch import ParsedBatch, Refusal, Rejection
-from app.catalogue.checks import check_depth, shown
+from app.catalogue.checks import Refusal, check_depth, report_text
 from app.domain import Json, Tool, ToolSource
 from app.errors import DocumentError
-from app.json_data.json_schemas import pattern_seconds
+from app.json_data.json_schemas import limit_pattern_seconds
 from app.json_data.tools import document_hash
 
 _PATTERN_SECONDS = 0.05
-"""All patterns of one document together get this long when its defaults are checked."""
+"""Most seconds for all patterns of one document together, when its defaults are checked."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A refusal with the index of its document in the batch, from 0."""
+
+    index: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ParsedBatch:
+    """What a batch came to: each index is in one of the three at least, that of an OpenAPI document perhaps in all."""
+
+    tools: tuple[tuple[int, Tool], ...] = ()
+    """(index, tool); names are unique in the whole import."""
+    rejections: tuple[Rejection, ...] = ()
+    duplicates: tuple[tuple[int, str], ...] = ()
+    """(index, name) of tools that an earlier document of this import defined in the same words."""
 
 
 def detect_format(raw: Json) -> ToolSource:
-    """The format that a document's own fields show. Raises DocumentError where they show none."""
+    """The format that the document's fields tell. Raises DocumentError where they tell none."""
     if isinstance(raw, Mapping):
         if "openapi" in raw or "swagger" in raw:
             return ToolSource.OPENAPI
@@ -32,12 +51,12 @@ def detect_format(raw: Json) -> ToolSource:
 
 @dataclass
 class Import:
-    """What the batches of one import share."""
+    """What the batches of one import share, to find names that come twice."""
 
     places: Sequence[str] | None = None
-    """Where the documents of the batch that comes next are from, for the reports; without, they have a number."""
+    """Where each document of the next batch is from, for reports; without places they are called by number."""
     seen: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """The place and the hash of the first tool of each name."""
+    """By name, the place and the hash of the first tool."""
 
 
 def parse(
@@ -45,15 +64,14 @@ def parse(
     documents: Sequence[Json],
     whole: Import | None = None,
 ) -> ParsedBatch:
-    """The tools of the documents, in order. Whatever JSON comes in, nothing is raised.
+    """The tools of the documents, in order; nothing is raised, whatever JSON comes in.
 
-    `format` None finds out each document's own. Of two documents with one name and other content the second
-    is rejected; if it says the same, it only counts as a duplicate. Calls with the same `whole` are batches
-    of one import.
+    Without a `format`, each document's own is detected. Of two tools with one name, the second is a duplicate if it
+    says the same, else it is rejected. Calls with the same `whole` are batches of one import.
     """
     batch = _Batch(whole or Import())
     for index, raw in enumerate(documents):
-        with pattern_seconds(_PATTERN_SECONDS):
+        with limit_pattern_seconds(_PATTERN_SECONDS):
             for result in _results(format, raw):
                 batch.add(index, result)
     return ParsedBatch(tuple(batch.tools), tuple(batch.rejections), tuple(batch.duplicates))
@@ -99,4 +117,4 @@ class _Batch:
             self._reject(index, result.name, f"same name as {first} in this import, with other content")
 
     def _reject(self, index: int, name: str, reason: str) -> None:
-        self.rejections.append(Rejection(index, shown(name), shown(reason)))
+        self.rejections.append(Rejection(index, report_text(name), report_text(reason)))

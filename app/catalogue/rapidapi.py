@@ -5,54 +5,74 @@ Flat, one API an object: `category_name`, `tool_name`, `api_name`, `api_descript
 folder named as the category.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
-from app.catalogue.batch import Refusal
-from app.catalogue.checks import checked, shown, text_of
-from app.catalogue.descriptions import bounds_in, members_in
-from app.catalogue.values import default_of, number_of, schema_of, type_name
+from app.catalogue.checks import Refusal, as_text, check_tool, report_text
+from app.catalogue.defaults import read_default, read_number
+from app.catalogue.descriptions import find_bounds, find_members
 from app.domain import Json, Parameter, Tool, ToolSource
 from app.errors import DocumentError
 
 _RESPONSE_FIELDS = ("template_response", "response_schema", "schema")
+_TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+
+_SCHEMAS: Mapping[str, Mapping[str, Json]] = {
+    "NUMBER": {"type": "number"},
+    "FLOAT": {"type": "number"},
+    "DOUBLE": {"type": "number"},
+    "DECIMAL": {"type": "number"},
+    "INTEGER": {"type": "integer"},
+    "INT": {"type": "integer"},
+    "LONG": {"type": "integer"},
+    "BOOLEAN": {"type": "boolean"},
+    "BOOL": {"type": "boolean"},
+    "DATE": {"type": "string", "format": "date"},
+    # JSON Schema's own `time` format wants seconds and an offset.
+    "TIME": {"type": "string", "pattern": _TIME},
+    "ARRAY": {"type": "array"},
+    "LIST": {"type": "array"},
+    "OBJECT": {"type": "object"},
+    "MAP": {"type": "object"},
+    "JSON": {"type": "object"},
+    # Text by any name: files go as URL or base64, a geographic point as "latitude,longitude".
+    **{name: {"type": "string"} for name in ("STRING", "TEXT", "ENUM", "FILE", "BINARY", "GEOPOINT", "CREDENTIALS")},
+}
 
 
 def parse_documents(raw: Json, category: str | None = None) -> Iterator[Tool | Refusal]:
-    """The tools of a document of either form; what cannot be imported comes as a refusal, the rest goes on.
+    """The tools of a document of either form, and a refusal for each API that cannot be imported.
 
-    `category` is what the folder says; a document that names its category itself knows better.
+    `category` is the folder's; a category that the document names itself takes precedence.
     """
     if not isinstance(raw, Mapping):
         yield Refusal("", "the document is not a JSON object")
         return
     if "api_list" not in raw:
         named = raw.get("category_name") is not None
-        yield _attempt(raw if named else {**raw, "category_name": category})
+        yield _parse_or_refuse(raw if named else {**raw, "category_name": category})
         return
     apis = raw["api_list"]
     if not isinstance(apis, list) or not apis:
-        yield Refusal(shown(_tool_name(raw)), "api_list is not a list of APIs, or is empty")
+        yield Refusal(report_text(_tool_name(raw)), "api_list is not a list of APIs, or is empty")
         return
     for api in apis:
         if isinstance(api, Mapping):
-            yield _attempt(_flattened(raw, api, category))
+            yield _parse_or_refuse(_flatten(raw, api, category))
         else:
-            yield Refusal(shown(_tool_name(raw)), "an entry of api_list is not a JSON object")
+            yield Refusal(report_text(_tool_name(raw)), "an entry of api_list is not a JSON object")
 
 
 def parse_document(raw: Mapping[str, Json]) -> Tool:
-    """The tool of a flat document. Its name is `<category>.<tool>.<api>`, each part as it came.
-
-    Raises DocumentError with the reason.
-    """
+    """The tool of a flat document, named `<category>.<tool>.<api>`. Raises DocumentError with the reason."""
     category, provider, api = (_name_part(raw, field) for field in ("category_name", "tool_name", "api_name"))
-    return checked(
+    return check_tool(
         Tool(
             name=f"{category}.{provider}.{api}",
             category=category,
             provider=provider,
             api=api,
-            description=text_of(raw.get("api_description")),
+            description=as_text(raw.get("api_description")),
             parameters=_parameters(raw),
             response_schema=_response(raw),
             source=ToolSource.RAPIDAPI,
@@ -60,23 +80,23 @@ def parse_document(raw: Mapping[str, Json]) -> Tool:
     )
 
 
-def _attempt(raw: Mapping[str, Json]) -> Tool | Refusal:
+def _parse_or_refuse(raw: Mapping[str, Json]) -> Tool | Refusal:
     try:
         return parse_document(raw)
     except DocumentError as error:
         parts = [raw.get(field) for field in ("category_name", "tool_name", "api_name")]
-        return Refusal(shown(".".join(part for part in parts if isinstance(part, str))), error.detail)
+        return Refusal(report_text(".".join(part for part in parts if isinstance(part, str))), error.detail)
 
 
 def _tool_name(raw: Mapping[str, Json]) -> Json:
     return next((raw[field] for field in ("tool_name", "name", "title") if raw.get(field) is not None), None)
 
 
-def _flattened(tool: Mapping[str, Json], api: Mapping[str, Json], category: str | None) -> dict[str, Json]:
-    """An entry of an api_list in the flat form; what it says of itself wins over what its tool says."""
+def _flatten(tool: Mapping[str, Json], api: Mapping[str, Json], category: str | None) -> dict[str, Json]:
+    """An entry of an `api_list` as a flat document; what the entry says takes precedence over what its tool says."""
     categories = (api.get("category_name"), tool.get("category_name"), tool.get("category"), category)
-    descriptions = [text_of(api.get("api_description", api.get("description")))]
-    about_tool = text_of(tool.get("tool_description", tool.get("description")))
+    descriptions = [as_text(api.get("api_description", api.get("description")))]
+    about_tool = as_text(tool.get("tool_description", tool.get("description")))
     if about_tool.strip() and about_tool not in descriptions:
         descriptions.append(about_tool)
     own_tool = api.get("tool_name")
@@ -105,7 +125,7 @@ def _response(raw: Mapping[str, Json]) -> Json:
 
 
 def _parameters(raw: Mapping[str, Json]) -> tuple[Parameter, ...]:
-    """Required ones first. Of two with one name the first stays, so that a required one is never lost."""
+    """The parameters, required ones first; of two with one name the first is kept, so that no required one is lost."""
     parameters: dict[str, Parameter] = {}
     for field, required in (("required_parameters", True), ("optional_parameters", False)):
         entries = raw.get(field)
@@ -125,25 +145,48 @@ def _parameter(entry: Json, field: str, required: bool) -> Parameter:
     name = entry.get("name")
     if not isinstance(name, str):
         raise DocumentError(f"an entry of {field} has no name, or one that is not text")
-    description = text_of(entry.get("description"))
+    description = as_text(entry.get("description"))
     declared, default = entry.get("type"), entry.get("default")
-    schema = schema_of(declared, default)
-    _narrow(schema, type_name(declared), description, default_of(schema, default))
-    return Parameter(name, schema, required, description, default_of(schema, default))
+    schema = _schema_of_type(declared, default)
+    _narrow(schema, _declared_type(declared), description, read_default(schema, default))
+    return Parameter(name, schema, required, description, read_default(schema, default))
+
+
+def _declared_type(declared: Json) -> str:
+    """The bare word of a declared type in capitals (`DATE` of "Date (YYYY-MM-DD)"); empty where there is none."""
+    found = re.match(r"\s*([A-Za-z]+)", declared) if isinstance(declared, str) else None
+    return found[1].upper() if found else ""
+
+
+def _schema_of_type(declared: Json, default: Json) -> dict[str, Json]:
+    """The JSON Schema of a parameter of the declared type.
+
+    For an unknown or missing type it is the default's type, or a string without one: every value of a query is text.
+    """
+    known = _SCHEMAS.get(_declared_type(declared))
+    if known is not None:
+        return dict(known)
+    if isinstance(default, bool):
+        return {"type": "boolean"}
+    if isinstance(default, int | float):
+        return {"type": "number"}
+    if isinstance(default, list | dict):
+        return {"type": "array" if isinstance(default, list) else "object"}
+    return {"type": "string"}
 
 
 def _narrow(schema: dict[str, Json], declared: str, description: str, default: Json) -> None:
-    """Add the members or bounds that the description states, unless the document's default says otherwise."""
+    """Adds the members or bounds that the description states to the schema, unless the default contradicts them."""
     if schema == {"type": "string"}:
-        members: list[Json] = list(members_in(description, declared == "ENUM", default))
+        members: list[Json] = list(find_members(description, declared == "ENUM", default))
     elif schema["type"] in ("number", "integer"):
-        numbers = [number_of(text) for text in members_in(description, False, None)]
+        numbers = [read_number(text) for text in find_members(description, False, None)]
         members = [] if None in numbers else list(numbers)
     else:
         return
     if members and (default is None or default in members):
         schema["enum"] = members
     elif schema["type"] != "string":
-        low, high = bounds_in(description)
+        low, high = find_bounds(description)
         if default is None or ((low is None or low <= default) and (high is None or default <= high)):
             schema.update({k: v for k, v in (("minimum", low), ("maximum", high)) if v is not None})

@@ -1,7 +1,7 @@
-"""Tool documents from files: JSON, JSON lines, YAML, each perhaps gzipped; one by one, as they are read.
+"""Reads tool documents one by one from files of JSON, JSON lines or YAML, each perhaps gzipped.
 
-What cannot be read is reported with its place, and reading goes on behind it. Memory holds a whole file only
-where it is a single object or YAML, of at most `MAX_WHOLE` bytes; of arrays and lines one document at a time.
+What cannot be read is reported with its place, and reading goes on behind it. Memory holds a whole file only where it
+is a single object or YAML, of at most `MAX_WHOLE` characters; of arrays and lines it holds one document at a time.
 """
 
 import gzip
@@ -20,7 +20,7 @@ from app.catalogue.yaml_documents import yaml_documents
 from app.domain import Json
 
 MAX_WHOLE = 64 * 2**20
-"""Bytes, unpacked, of a file that can only be read whole."""
+"""Characters, unpacked, of a file that can only be read whole; a larger one is reported as unreadable."""
 _LINES = (".jsonl", ".ndjson")
 _YAML = (".yaml", ".yml")
 _KNOWN = (".json", *_LINES, *_YAML)
@@ -29,6 +29,8 @@ _FAILURES = (OSError, EOFError, zlib.error, ValueError, RecursionError, ijson.JS
 
 @dataclass(frozen=True)
 class SourceDocument:
+    """A document, and where it was found."""
+
     location: str
     """`file.json`, `file.jsonl:17` (a line), `file.json[17]` (an element of an array, from 0)."""
     raw: Json
@@ -36,7 +38,7 @@ class SourceDocument:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file, line or rest of a file that is no document."""
+    """Why a file, a line or the rest of a file is no document."""
 
     location: str
     reason: str
@@ -59,7 +61,7 @@ def read_documents(path: Path) -> Iterator[SourceDocument | Unreadable]:
 
 
 def _suffix(file: Path) -> str:
-    """The lower-case suffix, `.gz` left aside."""
+    """The file's suffix in lower case, without `.gz`."""
     name = file.name.lower()
     return Path(name.removesuffix(".gz")).suffix
 
@@ -69,7 +71,7 @@ def _file(file: Path, location: str) -> Iterator[SourceDocument | Unreadable]:
     try:
         for result in _documents(file, location):
             found = True
-            yield _categorized(result, file)
+            yield _with_category(result, file)
     except _FAILURES as error:
         yield Unreadable(location, _reason(error))
         return
@@ -89,8 +91,8 @@ def _reason(error: Exception) -> str:
     return f"not readable: {error}"
 
 
-def _categorized(result: SourceDocument | Unreadable, file: Path) -> SourceDocument | Unreadable:
-    """A ToolBench tool with its folder as category, where it has none of its own."""
+def _with_category(result: SourceDocument | Unreadable, file: Path) -> SourceDocument | Unreadable:
+    """The result; a ToolBench tool without a category of its own gets the name of its folder."""
     if isinstance(result, Unreadable) or not isinstance(result.raw, dict) or "api_list" not in result.raw:
         return result
     named = any(result.raw.get(field) is not None for field in ("category_name", "category"))
@@ -100,14 +102,14 @@ def _categorized(result: SourceDocument | Unreadable, file: Path) -> SourceDocum
     return SourceDocument(result.location, {**result.raw, "category_name": folder})
 
 
-def _opened(file: Path) -> IO[bytes]:
+def _open(file: Path) -> IO[bytes]:
     with file.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
     return cast(IO[bytes], gzip.open(file, "rb")) if packed else file.open("rb")
 
 
 def _encoding(stream: IO[bytes]) -> str:
-    """By the byte order mark; without one UTF-8. The stream is left at its start."""
+    """The encoding by the byte order mark, or UTF-8 without one; the stream is left at its start."""
     start = stream.read(2)
     stream.seek(0)
     return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -115,10 +117,10 @@ def _encoding(stream: IO[bytes]) -> str:
 
 def _documents(file: Path, location: str) -> Iterator[SourceDocument | Unreadable]:
     suffix = _suffix(file)
-    with _opened(file) as stream, io.TextIOWrapper(stream, encoding := _encoding(stream), newline="") as text:
+    with _open(file) as stream, io.TextIOWrapper(stream, encoding := _encoding(stream), newline="") as text:
         if suffix in _YAML:
-            for number, raw in enumerate(yaml_documents(_whole(text))):
-                yield from _expanded(location if number == 0 else f"{location}[{number}]", raw)
+            for number, raw in enumerate(yaml_documents(_read_whole(text))):
+                yield from _split(location if number == 0 else f"{location}[{number}]", raw)
             return
         first = "" if suffix in _LINES else _first_character(text)
         text.seek(0)
@@ -133,7 +135,7 @@ def _documents(file: Path, location: str) -> Iterator[SourceDocument | Unreadabl
 
 
 def _first_character(text: io.TextIOWrapper) -> str:
-    """The first that is no white space; empty if there is none."""
+    """The first character that is no white space; empty where there is none."""
     while chunk := text.read(4096):
         if stripped := chunk.lstrip():
             return stripped[0]
@@ -141,7 +143,7 @@ def _first_character(text: io.TextIOWrapper) -> str:
 
 
 def _looks_like_lines(text: io.TextIOWrapper) -> bool:
-    """Whether the first line is a whole document and more follows, whatever the file is called."""
+    """Whether the first line is a whole document and more follows; the text is left at its start."""
     first = text.readline(MAX_WHOLE).strip()
     more = any(line.strip() for line in iter(lambda: text.readline(MAX_WHOLE), ""))
     text.seek(0)
@@ -152,7 +154,7 @@ def _looks_like_lines(text: io.TextIOWrapper) -> bool:
     return False
 
 
-def _whole(text: io.TextIOWrapper) -> str:
+def _read_whole(text: io.TextIOWrapper) -> str:
     content = text.read(MAX_WHOLE + 1)
     if len(content) > MAX_WHOLE:
         raise ValueError(f"a single document of more than {MAX_WHOLE // 2**20} MiB; use an array or JSON lines")
@@ -161,7 +163,7 @@ def _whole(text: io.TextIOWrapper) -> str:
 
 def _single(text: io.TextIOWrapper, location: str) -> Iterator[SourceDocument]:
     try:
-        content = _whole(text)
+        content = _read_whole(text)
     except ValueError as error:
         if isinstance(error, UnicodeDecodeError):
             raise
@@ -173,10 +175,10 @@ def _single(text: io.TextIOWrapper, location: str) -> Iterator[SourceDocument]:
         if not found:
             raise
         return
-    yield from _expanded(location, json.loads(content))
+    yield from _split(location, json.loads(content))
 
 
-def _expanded(location: str, raw: Json) -> Iterator[SourceDocument]:
+def _split(location: str, raw: Json) -> Iterator[SourceDocument]:
     elements = raw.get("tools") if isinstance(raw, dict) and "openapi" not in raw else raw
     if not isinstance(elements, list):
         yield SourceDocument(location, raw)
@@ -186,7 +188,7 @@ def _expanded(location: str, raw: Json) -> Iterator[SourceDocument]:
 
 
 def _lines(lines: Iterable[bytes | str], location: str) -> Iterator[SourceDocument | Unreadable]:
-    """Line by line: one that is broken is reported, and the next is read. Empty lines are passed over."""
+    """The document of each line that is not empty; a broken line is reported, and the next is read."""
     for number, line in enumerate(lines, 1):
         place = f"{location}:{number}"
         try:
@@ -199,7 +201,7 @@ def _lines(lines: Iterable[bytes | str], location: str) -> Iterator[SourceDocume
         except (ValueError, RecursionError) as error:
             yield Unreadable(place, f"not JSON: {error}")
         else:
-            yield from _expanded(place, raw)
+            yield from _split(place, raw)
 
 
 class _Utf8:

@@ -1,21 +1,21 @@
-"""JSON Schemas as tool documents have them, brought to one dialect (Draft 2020-12) without references.
+"""Brings the JSON Schemas of tool documents to one dialect (Draft 2020-12) without references.
 
 Documents mix dialects: OpenAPI 3.0's `nullable`, Draft 4's boolean `exclusiveMinimum`, type names of
-programming languages. What is the same in other words is translated; the rest stays as it is.
+programming languages. What Draft 2020-12 says in other words is translated; the rest stays as it is.
 """
 
 from collections.abc import Mapping
 from typing import cast
 from urllib.parse import unquote
 
-from app.catalogue.checks import MAX_DEPTH, shown, text_of
-from app.catalogue.values import default_of
+from app.catalogue.checks import MAX_DEPTH, as_text, report_text
+from app.catalogue.defaults import read_default
 from app.domain import Json, Parameter
 from app.errors import DocumentError
 from app.json_data import json_schemas
 
 MAX_NODES = 4_000
-"""Schemas within one schema up to which references are followed; a later one becomes {} (anything)."""
+"""Schemas within one schema, up to which references are followed; a later one becomes {}, which allows anything."""
 
 # `additionalItems` and `dependencies` are of older drafts.
 _SCHEMA = json_schemas.SCHEMA | {"additionalItems"}
@@ -49,21 +49,21 @@ _TYPES: Mapping[str, str | None] = {
 
 
 class Schemas:
-    """The schemas of one document; `root` is what its local references (`#/...`) point into."""
+    """Resolves the schemas of one document; `root` is what its local references (`#/...`) point into."""
 
     def __init__(self, root: Json) -> None:
         self._root = root
         self._nodes = 0
 
-    def target(self, node: Json) -> Json:
-        """What a `$ref` object points to, followed until it is no reference; {} if there is nothing there."""
+    def follow(self, node: Json) -> Json:
+        """What the node means: itself, or the target at the end of its `$ref`s; {} where there is none."""
         for _ in range(MAX_DEPTH):
             if not (isinstance(node, Mapping) and isinstance(node.get("$ref"), str)):
                 return node
             node = self._find(node["$ref"])
         return {}
 
-    def resolved(self, schema: Json) -> dict[str, Json]:
+    def resolve(self, schema: Json) -> dict[str, Json]:
         """The schema with every local reference replaced by its target, in Draft 2020-12.
 
         A reference into itself, to another document, or to nothing becomes {}, which allows anything.
@@ -86,19 +86,19 @@ class Schemas:
         return node
 
     def _schema(self, node: Json, inside: tuple[str, ...], depth: int) -> dict[str, Json]:
-        """`inside` are the references that led here: meeting one again is a cycle."""
+        """The schema of the node; `inside` are the references that led here, as to meet one again is a cycle."""
         self._nodes += 1
         if isinstance(node, bool):
             return {} if node else {"not": {}}
         if not isinstance(node, Mapping):
-            raise DocumentError(f"a schema is not an object but {text_of(node)[:60]}")
+            raise DocumentError(f"a schema is not an object but {as_text(node)[:60]}")
         found: dict[str, Json] = {}
         reference = node.get("$ref")
         if isinstance(reference, str) and self._worth_following(reference, inside, depth):
             found = self._schema(self._find(reference), (*inside, reference), depth + 1)
         own = {key: self._keyword(key, value, inside, depth + 1) for key, value in node.items() if key not in _DROPPED}
         found.update(own)
-        return _merged(_translated(found, node))
+        return _merge_all_of(_translate(found, node))
 
     def _worth_following(self, reference: str, inside: tuple[str, ...], depth: int) -> bool:
         return reference not in inside and self._nodes < MAX_NODES and depth < MAX_DEPTH // 4
@@ -117,22 +117,23 @@ class Schemas:
             return self._schema(value, inside, depth)
         if (key in json_schemas.SCHEMA_LISTS or key == "items") and isinstance(value, list):
             return [self._schema(each, inside, depth) for each in value]
-        return self._bare(value)
+        return self._without_references(value)
 
-    def _bare(self, value: Json) -> Json:
-        """What no keyword says is a schema, without references all the same."""
+    def _without_references(self, value: Json) -> Json:
+        """A value that is no schema by its keyword, without its references all the same."""
         self._nodes += 1
         if isinstance(value, Mapping):
-            return {key: self._bare(each) for key, each in value.items() if key not in json_schemas.REFERENCES}
-        return [self._bare(each) for each in value] if isinstance(value, list) else value
+            kept = {key: each for key, each in value.items() if key not in json_schemas.REFERENCES}
+            return {key: self._without_references(each) for key, each in kept.items()}
+        return [self._without_references(each) for each in value] if isinstance(value, list) else value
 
 
 def _are_names(value: Json) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def _translated(schema: dict[str, Json], node: Mapping[str, Json]) -> dict[str, Json]:
-    """The keywords of older dialects as those of Draft 2020-12; `node` is the original schema."""
+def _translate(schema: dict[str, Json], node: Mapping[str, Json]) -> dict[str, Json]:
+    """The schema with keywords of older dialects as those of Draft 2020-12; `node` is the original schema."""
     _translate_type(schema)
     if node.get("nullable") is True and isinstance(schema.get("type"), str):
         schema["type"] = [schema["type"], "null"]
@@ -166,8 +167,8 @@ def _translate_type(schema: dict[str, Json]) -> None:
             schema["type"] = known
 
 
-def _merged(schema: dict[str, Json]) -> dict[str, Json]:
-    """`allOf` as one schema, where no two of its parts contradict each other; else the schema as it is."""
+def _merge_all_of(schema: dict[str, Json]) -> dict[str, Json]:
+    """The schema with its `allOf` merged in; the schema as it is where two parts contradict each other."""
     parts = schema.get("allOf")
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         return schema
@@ -189,16 +190,16 @@ def _merged(schema: dict[str, Json]) -> dict[str, Json]:
     return whole
 
 
-def parameter_of(name: str, schema: dict[str, Json], required: bool, description: str = "") -> Parameter:
-    """A parameter of a resolved schema; its description and default move out of the schema.
+def make_parameter(name: str, schema: dict[str, Json], required: bool, description: str = "") -> Parameter:
+    """The parameter of a resolved schema, whose description and default move out of the schema.
 
-    Raises DocumentError if the schema is no valid JSON Schema. A default that does not fit the schema is read
-    as the schema's type ("10" is 10) or left out; without one, the first example stands in.
+    A default that does not fit the schema is read as the schema's type ("10" is 10), or left out; without a default,
+    the first example takes its place. Raises DocumentError where the schema is no valid JSON Schema.
     """
     schema = dict(schema)
-    own = text_of(schema.pop("description", None))
+    own = as_text(schema.pop("description", None))
     default = schema.pop("default", None)
-    what = f"the schema of the parameter {shown(name)!r}"
+    what = f"the schema of the parameter {report_text(name)!r}"
     try:
         problem = json_schemas.schema_problem(schema)
     except RecursionError as error:
@@ -206,8 +207,8 @@ def parameter_of(name: str, schema: dict[str, Json], required: bool, description
     if problem is not None:
         raise DocumentError(f"{what} is not valid: {problem[:300]}")
     for candidate in (default, *_examples(schema)):
-        if (fitting := _fitting(schema, candidate)) is not None:
-            return Parameter(name, schema, required, description or own, fitting)
+        if (valid := _read_valid(schema, candidate)) is not None:
+            return Parameter(name, schema, required, description or own, valid)
     return Parameter(name, schema, required, description or own)
 
 
@@ -215,14 +216,15 @@ def _examples(schema: Mapping[str, Json]) -> list[Json]:
     return cast(list[Json], schema["examples"])[:1] if isinstance(schema.get("examples"), list) else []
 
 
-def _fitting(schema: Mapping[str, Json], value: Json) -> Json:
+def _read_valid(schema: Mapping[str, Json], value: Json) -> Json:
+    """The value if it fits the schema, else what it is as the schema's type; None where that does not fit either."""
     if value is None or _valid(schema, value):
         return value
     if not isinstance(schema.get("type"), str) or schema["type"] == "null":
         return None
-    read = default_of({"type": schema["type"]}, value)
+    read = read_default({"type": schema["type"]}, value)
     return read if read is not None and _valid(schema, read) else None
 
 
 def _valid(schema: Mapping[str, Json], value: Json) -> bool:
-    return json_schemas.value_problem(json_schemas.validator_of(schema, formats=False), value) is None
+    return json_schemas.first_problem(json_schemas.make_validator(schema, formats=False), value) is None

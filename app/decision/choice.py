@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.answers.reading.answers import Answer
+from app.answers.reading import Answer
 from app.decision.model import PromptedModel, Written
 from app.decision.policy import Policy
 from app.decision.ranking import Ranked

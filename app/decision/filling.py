@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from app.answers.reading.answers import Answer
-from app.answers.reading.json_texts import json_value
+from app.answers.json_text import json_value
+from app.answers.reading import Answer
 from app.answers.validation import value_problem
 from app.decision.choice import Choice
 from app.decision.model import PromptedModel, Written

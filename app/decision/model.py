@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from app.answers.reading.answers import Answer, read_answer
+from app.answers.reading import Answer, read_answer
 from app.answers.schema.answer import answer_schema
 from app.decision.policy import Policy
 from app.decision.ranking import Ranked

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from app.decision.policy import Policy
 from app.domain import Candidate, Evidence, Hints, HistorySetting, Interaction, Tool
-from app.extraction.inputs import input_features
+from app.extraction.extract import input_features
 from app.retrieval.embedders.batching import BatchingEmbedder
 from app.retrieval.embedders.tools import ToolEncoder
 from app.retrieval.functional_fit import functional_fit

@@ -1,6 +1,6 @@
 """Well-known names and their codes: countries (ISO 3166), languages (ISO 639-1), currencies (ISO 4217), US states."""
 
-from app.extraction.text import words_of
+from app.extraction.words import word_set
 
 _COUNTRIES = (
     "AF Afghanistan|AL Albania|DZ Algeria|AR Argentina|AM Armenia|AU Australia|AT Austria|AZ Azerbaijan"
@@ -90,7 +90,7 @@ TABLES = {
 CURRENCY_CODES = frozenset(CURRENCIES.values())
 STATE_CODES = frozenset(STATES.values())
 COUNTRY_CODES = frozenset(COUNTRIES.values())
-_AMBIGUOUS = words_of("try sol won rand sar cad lira ether doge real")
+_AMBIGUOUS = word_set("try sol won rand sar cad lira ether doge real")
 
 
 FIRST_WORDS = frozenset(name.split()[0].split("-")[0] for table in TABLES.values() for name in table)
@@ -98,9 +98,12 @@ LONGEST_NAME = 4
 """Words in the longest name."""
 
 
-def kinds_of(text: str) -> list[tuple[str, str]]:
-    """(kind, code) for each table that has the name. `try` and `won` are currencies only in capitals, countries
-    and languages need theirs."""
+def find_codes(text: str) -> list[tuple[str, str]]:
+    """(kind, code) for each of `TABLES` that has the name.
+
+    `TRY` and `WON` are currencies, `try` and `won` are not; a short name of a country or state, and a company's, needs
+    its capital letter.
+    """
     lower = text.lower()
     found = []
     for kind, table in TABLES.items():

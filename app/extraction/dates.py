@@ -68,7 +68,7 @@ _NUMBERS = {
 
 
 def parse_date(text: str, now: datetime) -> Moment | None:
-    """What the expression means at `now`; None where it is not a date (31 February)."""
+    """The day, week, month or year that the expression means at `now`; None where it is no date (31 February)."""
     try:
         return _absolute(text, now.date()) or _relative(text.lower(), now.date())
     except (ValueError, OverflowError):
@@ -134,6 +134,7 @@ def _weekday_or_period(which: str, unit: str, today: date) -> Moment | None:
 
 
 def parse_time(text: str) -> time | None:
+    """The time of day that `14:30`, `9am` or `noon` means; None where there is no such time."""
     lower = text.lower().replace(".", "").strip()
     if lower in ("noon", "midnight"):
         return time(12 if lower == "noon" else 0)
@@ -165,7 +166,7 @@ _EXAMPLES = (
 
 @lru_cache(maxsize=2048)
 def date_layout(schema_format: str, default: str, description: str) -> str:
-    """strftime layout that a document asks for, or `unix`, `unix_ms`. Its example tells more than its words."""
+    """The strftime layout, or `unix`, `unix_ms`, that a document asks for: by its example first, then by its words."""
     if schema_format == "date":
         return "%Y-%m-%d"
     if schema_format == "date-time":
@@ -195,7 +196,7 @@ def _strftime(layout: str) -> str:
 
 
 def format_date(moment: Moment, layout: str, *, last: bool = False) -> str | int:
-    """The moment in a layout of `date_layout`; `last` takes the end of a week, month or year that is meant."""
+    """The moment in a layout of `date_layout`: the first day of what it means, or with `last` the last one."""
     day = moment.last_day if last else moment.day
     at = datetime.combine(day, moment.clock or time(), tzinfo=UTC)
     if layout.startswith("unix"):
@@ -205,5 +206,5 @@ def format_date(moment: Moment, layout: str, *, last: bool = False) -> str | int
 
 
 def format_time(clock: time, example: str) -> str:
-    """HH:MM:SS where the document's example has seconds, else HH:MM."""
+    """The time of day as HH:MM:SS where the document's example has seconds, else as HH:MM."""
     return clock.strftime("%H:%M:%S" if example.count(":") == 2 else "%H:%M")

@@ -1,9 +1,9 @@
-"""Everything in an instruction that could be a value: quoted text, numbers, dates, names, codes, in one reading."""
+"""Pieces of an instruction that their own form gives away: quoted text, numbers, dates, addresses, clauses."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime
 from typing import Any
 
 from app.extraction import codes
@@ -15,7 +15,7 @@ from app.extraction.numbers import (
     parse_ordinal,
     parse_words,
 )
-from app.extraction.text import Text
+from app.extraction.words import Text
 
 
 @dataclass(slots=True)
@@ -23,8 +23,9 @@ class Span:
     """A piece of the instruction: characters [start, end), tokens [first, last]."""
 
     kind: str
-    """quoted, url, email, uuid, ip, date, time, coordinate, path, file, domain, hashtag, handle, phone, hex, money,
-    percent, number, ordinal, zip, id, address, proper, country, language, currency, state."""
+    """quoted, clause, url, email, uuid, ip, date, time, latitude, longitude, path, file, domain, hashtag, handle,
+    phone, hex, money, percent, number, ordinal, id, word, address, street, proper, capitals, joined, numbered, compass,
+    level, member, switch, topic, or a table of `app.extraction.codes`: country, language, currency, state, ..."""
     start: int
     end: int
     text: str
@@ -33,7 +34,8 @@ class Span:
     first: int = 0
     last: int = 0
     unit: str = ""
-    """The word or sign right after or before a number: km, minutes, $, %."""
+    """The word or sign right after or before a number: km, minutes, $, %. `start` at a currency with an amount before
+    it, `house` at a house number."""
 
     def overlaps(self, other: "Span") -> bool:
         return self.start < other.end and other.start < self.end
@@ -89,6 +91,7 @@ _TRAILING = ".,;:!?)]}'’"
 
 
 def quoted_spans(text: Text) -> list[Span]:
+    """What stands in quotation marks or backticks."""
     spans = []
     for match in _QUOTES.finditer(text.raw):
         group = match.lastindex or 1
@@ -99,7 +102,7 @@ def quoted_spans(text: Text) -> list[Span]:
 
 
 def typed_spans(text: Text, now: datetime, quoted: list[Span]) -> list[Span]:
-    """Spans that their own form gives away. A quoted one counts only if it is all that stands in the quotes."""
+    """Spans of numbers, dates, addresses and the like; within quotes, only one that is all that stands in them."""
     spans: list[Span] = []
     position = 0
     bounds = [(span.start, span.end) for span in quoted]
@@ -186,34 +189,39 @@ def _coordinates(text: Text, match: re.Match[str]) -> Iterator[Span]:
         yield _span(text, kind, start, match.start() + parts.end(group), parts[group].lstrip("+"), number)
 
 
-def named_spans(text: Text) -> list[Span]:
-    """Names of countries, languages, currencies and US states, with their codes; codes themselves in capitals."""
-    spans = []
-    tokens = text.tokens
-    for index, token in enumerate(tokens):
-        if token.lower.removesuffix("'s") not in codes.FIRST_WORDS:
-            if token.text.isupper() and (token.text in codes.CURRENCY_CODES or token.text in codes.STATE_CODES):
-                kind = "currency" if token.text in codes.CURRENCY_CODES else "state"
-                unit = "start" if index and tokens[index - 1].lower[0].isdigit() else ""
-                spans.append(Span(kind, token.start, token.end, token.text, token.text, index, index, unit))
-            continue
-        for length in range(min(codes.LONGEST_NAME, len(tokens) - index), 0, -1):
-            last = index + length - 1
-            phrase = text.raw[token.start : tokens[last].end]
-            phrase = phrase[:-2] if phrase.endswith(("'s", "’s")) else phrase
-            found = codes.kinds_of(phrase)
-            if found:
-                end = token.start + len(phrase)
-                unit = "start" if index and tokens[index - 1].lower[0].isdigit() else ""
-                spans.extend(Span(kind, token.start, end, phrase, code, index, last, unit) for kind, code in found)
-                break
-    return spans
-
-
 def _span(text: Text, kind: str, start: int, end: int, content: str, value: Any = None) -> Span:
     first = text.index_at(start)
     return Span(kind, start, end, content, value, first, max(first, text.index_at(max(start, end - 1))))
 
 
-def is_clock(value: object) -> bool:
-    return isinstance(value, time)
+_CLAUSE_CHARACTERS = 4000
+"""Characters of an instruction in which clauses are searched: the patterns may look far ahead from each place."""
+_COLON = re.compile(r":\s+(?=\S)")
+_TRANSLATE = re.compile(
+    r"\btranslate\s{1,3}(?:the\s(?:text|sentence|phrase|word|words)\s|this\s|that\s)?"
+    r"(?!the following|this |it )(.{1,400}?)\s{1,3}(?:in)?to\s[A-Z]|\bsay\s{1,3}(.{1,200}?)\s{1,3}in\s[A-Z]"
+)
+_SAYING = re.compile(
+    r"\b(?:saying|says|say|tell(?:ing)?\s(?:him|her|them|everyone)|reading|with the (?:text|message|body))\s{1,3}"
+    r"(?:that\s)?(?!about\b|in\b)(.{1,600}?)(?:[.!?]?\s{0,3}$|\n)",
+    re.IGNORECASE,
+)
+
+
+def clause_spans(text: Text) -> Iterator[Span]:
+    """Longer text that is itself a value: behind a colon, what is to be translated, what a message is to say."""
+    raw = text.raw[:_CLAUSE_CHARACTERS]
+    if match := _COLON.search(raw):
+        content = text.raw[match.end() :].strip()
+        if " " in content and not content.startswith(("'", '"', "“")):
+            yield _clause(text, match.end(), len(text.raw.rstrip()))
+    lower_start = raw[:1].lower() + raw[1:]
+    for pattern in (_TRANSLATE, _SAYING):
+        if match := pattern.search(lower_start):
+            group = match.lastindex or 1
+            if match[group].strip():
+                yield _clause(text, match.start(group), match.end(group))
+
+
+def _clause(text: Text, start: int, end: int) -> Span:
+    return _span(text, "clause", start, end, text.raw[start:end].strip())

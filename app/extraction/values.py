@@ -16,16 +16,16 @@ NUMERIC = frozenset(("number", "money", "percent", "ordinal", "latitude", "longi
 _PLAIN_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,10})?")
 
 
-def value_of(parameter: Parameter, profile: Profile, span: Span) -> Json:
-    """The span as a value that is valid under the parameter's schema; None where it is none."""
+def read_value(parameter: Parameter, profile: Profile, span: Span) -> Json:
+    """The span as a JSON value that the parameter's schema allows; None where it is none."""
     if profile.json_type == "array":
-        item = _scalar(parameter, profile, span, _item_type(parameter))
-        return fitting(parameter, None if item is None else [item])
-    return fitting(parameter, _scalar(parameter, profile, span, profile.json_type))
+        item = _scalar_value(parameter, profile, span, _item_type(parameter))
+        return valid_or_none(parameter, None if item is None else [item])
+    return valid_or_none(parameter, _scalar_value(parameter, profile, span, profile.json_type))
 
 
-def fitting(parameter: Parameter, value: Json) -> Json:
-    """The value, or None if the parameter's schema does not allow it."""
+def valid_or_none(parameter: Parameter, value: Json) -> Json:
+    """The value itself if the parameter's schema allows it, else None."""
     if value is None or value_problem(parameter.schema, value) is not None:
         return None
     return value
@@ -37,26 +37,26 @@ def _item_type(parameter: Parameter) -> str:
     return declared if isinstance(declared, str) else "string"
 
 
-def _scalar(parameter: Parameter, profile: Profile, span: Span, json_type: str) -> Json:
+def _scalar_value(parameter: Parameter, profile: Profile, span: Span, json_type: str) -> Json:
     if json_type in ("number", "integer"):
-        return _number(profile, span, json_type)
+        return _number_value(profile, span, json_type)
     if json_type != "string" or (profile.members and profile.kind == "enum"):
         return None
     if isinstance(span.value, Moment):
-        return _dated(parameter, profile, span, span.value)
+        return _date_value(parameter, profile, span, span.value)
     if isinstance(span.value, time):
         return format_time(span.value, profile.example) if profile.kind in ("time", "string") else span.text
     if span.kind in NUMERIC:
-        return _written_number(profile, span)
+        return _number_as_written(profile, span)
     if span.kind in codes.TABLES:
-        return _code(profile, span)
-    return _text(profile, span)
+        return _code_value(profile, span)
+    return _text_value(profile, span)
 
 
-def _number(profile: Profile, span: Span, json_type: str) -> Json:
+def _number_value(profile: Profile, span: Span, json_type: str) -> Json:
     value = span.value
     if isinstance(value, Moment):
-        value = _calendar(profile.kind, value)
+        value = _part_of_date(profile.kind, value)
         if value is None and profile.kind == "date":
             layout = date_layout("", profile.example, "unix")
             value = format_date(span.value, layout) if layout.startswith("unix") else None
@@ -76,7 +76,7 @@ def _digits(text: str) -> int | float | None:
     return float(text) if "." in text else int(text)
 
 
-def _calendar(kind: str, moment: Moment) -> int | None:
+def _part_of_date(kind: str, moment: Moment) -> int | None:
     if kind == "year" and (moment.explicit_year or moment.grain == "year"):
         return moment.day.year
     if kind == "month" and moment.grain in ("day", "month"):
@@ -84,8 +84,8 @@ def _calendar(kind: str, moment: Moment) -> int | None:
     return moment.day.day if kind == "day" and moment.grain == "day" else None
 
 
-def _dated(parameter: Parameter, profile: Profile, span: Span, moment: Moment) -> Json:
-    part = _calendar(profile.kind, moment)
+def _date_value(parameter: Parameter, profile: Profile, span: Span, moment: Moment) -> Json:
+    part = _part_of_date(profile.kind, moment)
     if part is not None:
         return str(part)
     if profile.kind == "time" and moment.clock:
@@ -96,8 +96,8 @@ def _dated(parameter: Parameter, profile: Profile, span: Span, moment: Moment) -
     return str(format_date(moment, layout, last=profile.role == "end"))
 
 
-def _written_number(profile: Profile, span: Span) -> str:
-    """Digits as they were written, without separators; with a unit that is glued on where no number is wanted."""
+def _number_as_written(profile: Profile, span: Span) -> str:
+    """The number's digits as they are written, without separators; with its unit (`5d`) where the example has one."""
     compact = re.fullmatch(r"\d{1,4}([a-z]{1,2})", profile.example)
     if re.fullmatch(r"\d{1,6}[a-zA-Z]{1,3}", span.text) and (
         compact or not (profile.units or profile.kind in _COUNTED)
@@ -115,7 +115,7 @@ def _written_number(profile: Profile, span: Span) -> str:
     return str(int(value)) if isinstance(value, (int, float)) and float(value).is_integer() else str(value)
 
 
-def _code(profile: Profile, span: Span) -> Json:
+def _code_value(profile: Profile, span: Span) -> Json:
     if span.kind in ("company", "airport"):
         code = str(span.value)
         return (
@@ -160,7 +160,7 @@ _FORM = {
 }
 
 
-def _text(profile: Profile, span: Span) -> str | None:
+def _text_value(profile: Profile, span: Span) -> str | None:
     text = span.text.strip()
     form = _FORM.get(profile.kind)
     if not text or (form is not None and not form.fullmatch(text)):

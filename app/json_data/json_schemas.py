@@ -1,4 +1,4 @@
-"""JSON Schema (Draft 2020-12) for schemas and values that are not ours: nothing is fetched, nothing runs long."""
+"""Checks schemas and values that others wrote by JSON Schema (Draft 2020-12): nothing is fetched, nothing runs long."""
 
 import json
 import re
@@ -21,11 +21,11 @@ from referencing.exceptions import Unresolvable
 from app.domain import Json
 
 PATTERN_SECONDS = 0.02
-"""A pattern gets this long for one text; one that needs longer does not match."""
+"""Most seconds for one pattern and one text; where it takes longer, the text does not match."""
 VALUE_SECONDS = 0.1
-"""All patterns together get this long for one value."""
+"""Most seconds for all patterns together, for one value."""
 MAX_PATTERN = 2_000
-"""Characters of a pattern that is checked; a longer one matches everything."""
+"""Characters of a pattern that is checked; a longer pattern matches every text."""
 SCHEMA = frozenset(
     {
         *("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"),
@@ -34,24 +34,26 @@ SCHEMA = frozenset(
 )
 """Keywords whose value is a schema."""
 SCHEMA_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+"""Keywords whose value is a list of schemas."""
 SCHEMA_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
+"""Keywords whose value is an object of schemas."""
 REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef", "$schema", "$id"})
-"""What would make a validator look elsewhere, or change its rules."""
+"""Keywords that make a validator look elsewhere, or change its rules."""
 _SHOWN = 80
 _TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object", "null"})
 _REGISTRY: Registry[Any] = Registry()
 
 
 def schema_problem(schema: Json) -> str | None:
-    """Why `value_problem` cannot be asked about the schema: not a valid one, or with a reference; None if it can.
+    """Why values cannot be checked against the schema: it is not valid, or holds a reference; None where they can.
 
-    Raises RecursionError for one that is nested without end.
+    Raises RecursionError for a schema that is nested too deep.
     """
-    if _refers(schema):
+    if _holds_reference(schema):
         return "it holds a reference"
-    if _is_sound(schema):
+    if _is_surely_valid(schema):
         return None
-    # Slow, and knows what is wrong.
+    # The meta-schema takes several hundred times as long, and tells what is wrong.
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -59,19 +61,19 @@ def schema_problem(schema: Json) -> str | None:
     return None
 
 
-def validator_of(schema: Mapping[str, Json], *, formats: bool) -> Validator:
-    """For `value_problem`; of a schema without a `schema_problem`. `formats`: `format` counts too.
+def make_validator(schema: Mapping[str, Json], *, formats: bool) -> Validator:
+    """The validator of a schema without a `schema_problem`; with `formats`, it checks `format`, too.
 
-    `unevaluatedItems` and `unevaluatedProperties` do not count: their cost grows without bound.
+    It leaves out `unevaluatedItems` and `unevaluatedProperties`, as their cost grows without bound.
     """
-    checker = _formats() if formats else None
+    checker = _format_checker() if formats else None
     return _Draft(schema, registry=_REGISTRY, format_checker=checker)  # type: ignore[no-any-return]
 
 
-def value_problem(validator: Validator, value: Json) -> str | None:
-    """Why the value breaks the schema, or cannot be compared with it; None where it fits."""
+def first_problem(validator: Validator, value: Json) -> str | None:
+    """The first reason why the value breaks the schema, or cannot be checked; None where it fits."""
     try:
-        with _time_for_patterns():
+        with _value_allowance():
             error: ValidationError | None = next(validator.iter_errors(value), None)
         if error is None:
             return None
@@ -91,18 +93,18 @@ def _shown(value: Json) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
-# Whether a schema is one. The meta-schema says the same, several hundred times as slowly.
+# Whether a schema is valid: as the meta-schema says, in a fraction of its time.
 
 
-def _refers(schema: Json) -> bool:
+def _holds_reference(schema: Json) -> bool:
     if not isinstance(schema, dict):
         return False
     return not REFERENCES.isdisjoint(schema) or any(
-        _refers(inner) for key, value in schema.items() for inner in subschemas(key, value)
+        _holds_reference(inner) for key, value in schema.items() for inner in _subschemas(key, value)
     )
 
 
-def subschemas(key: str, value: Json) -> Iterator[Json]:
+def _subschemas(key: str, value: Json) -> Iterator[Json]:
     """The schemas in the value of a schema's keyword."""
     if key in SCHEMA:
         yield value
@@ -112,14 +114,14 @@ def subschemas(key: str, value: Json) -> Iterator[Json]:
         yield from value.values()
 
 
-def _is_sound(schema: Json) -> bool:
-    """True only for a valid schema; False also for some valid ones, with keywords that documents do not have."""
+def _is_surely_valid(schema: Json) -> bool:
+    """Whether the schema is surely valid; False also for some valid ones, with keywords that documents rarely have."""
     if isinstance(schema, bool):
         return True
     return isinstance(schema, dict) and all(
         isinstance(key, str)
         and (key not in _KEYWORDS or _KEYWORDS[key](value))
-        and all(_is_sound(inner) for inner in subschemas(key, value))
+        and all(_is_surely_valid(inner) for inner in _subschemas(key, value))
         for key, value in schema.items()
     )
 
@@ -144,7 +146,7 @@ def _is_list(value: Json) -> bool:
     return isinstance(value, list)
 
 
-def _is_filled_list(value: Json) -> bool:
+def _is_non_empty_list(value: Json) -> bool:
     return isinstance(value, list) and len(value) > 0
 
 
@@ -166,7 +168,7 @@ def _is_regex(value: Json) -> bool:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether Python can read the regular expression."""
+    """Whether the text is a regular expression that Python can read."""
     try:
         re.compile(text)
     except (re.error, OverflowError, RecursionError):
@@ -181,7 +183,7 @@ _KEYWORDS: Mapping[str, Callable[[Json], bool]] = {
     **dict.fromkeys(("title", "description", "format", "contentMediaType", "contentEncoding", "$comment"), _is_text),
     **dict.fromkeys(("uniqueItems", "deprecated", "readOnly", "writeOnly"), _is_boolean),
     **dict.fromkeys(("enum", "examples"), _is_list),
-    **dict.fromkeys(SCHEMA_LISTS, _is_filled_list),
+    **dict.fromkeys(SCHEMA_LISTS, _is_non_empty_list),
     **dict.fromkeys(SCHEMA_MAPS, _is_map),
     "patternProperties": lambda value: isinstance(value, dict) and all(_is_regex(each) for each in value),
     "multipleOf": lambda value: _is_number(value) and value > 0,
@@ -189,7 +191,7 @@ _KEYWORDS: Mapping[str, Callable[[Json], bool]] = {
     "required": _are_names,
     "type": _is_type,
     "dependentRequired": lambda value: isinstance(value, dict) and all(_are_names(each) for each in value.values()),
-    # Those that the meta-schema is to look at.
+    # Left to the meta-schema.
     **dict.fromkeys(("$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "dependencies"), lambda _: False),
 }
 
@@ -198,20 +200,22 @@ _KEYWORDS: Mapping[str, Callable[[Json], bool]] = {
 
 
 class _OutOfTime(Exception):
-    pass
+    """The patterns of a value took too long."""
 
 
 @dataclass
 class _Allowance:
-    left: float
+    """The time that is left for patterns."""
+
+    seconds: float
 
 
 _allowance: ContextVar[_Allowance | None] = ContextVar("pattern time", default=None)
 
 
 @contextmanager
-def pattern_seconds(seconds: float) -> Iterator[None]:
-    """All values checked inside share this time for their patterns; none has more than `VALUE_SECONDS`."""
+def limit_pattern_seconds(seconds: float) -> Iterator[None]:
+    """Limits the time for patterns of all values checked inside, beside the limit of each one (`VALUE_SECONDS`)."""
     token = _allowance.set(_Allowance(seconds))
     try:
         yield
@@ -220,45 +224,48 @@ def pattern_seconds(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _time_for_patterns() -> Iterator[None]:
+def _value_allowance() -> Iterator[None]:
     shared = _allowance.get()
-    own = _Allowance(VALUE_SECONDS if shared is None else min(VALUE_SECONDS, shared.left))
-    granted = own.left
+    own = _Allowance(VALUE_SECONDS if shared is None else min(VALUE_SECONDS, shared.seconds))
+    granted = own.seconds
     token = _allowance.set(own)
     try:
         yield
     finally:
         _allowance.reset(token)
         if shared is not None:
-            shared.left -= granted - own.left
+            shared.seconds -= granted - own.seconds
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Whether the pattern is found in the text; one that `regex` cannot read is found in everything."""
+    """Whether the pattern is found in the text; a pattern that `regex` cannot read is found in every text.
+
+    Raises _OutOfTime where the time for patterns is used up.
+    """
     allowance = _allowance.get() or _Allowance(PATTERN_SECONDS)
     if len(pattern) > MAX_PATTERN:
         return True
     late = f"{_shown(text)} could not be matched against {_shown(pattern)} in time"
-    if allowance.left <= 0:
+    if allowance.seconds <= 0:
         # Reading the pattern would take time, too.
         raise _OutOfTime(late)
     started = perf_counter()
     try:
-        return regex.search(pattern, text, timeout=min(PATTERN_SECONDS, allowance.left)) is not None
+        return regex.search(pattern, text, timeout=min(PATTERN_SECONDS, allowance.seconds)) is not None
     except TimeoutError:
         raise _OutOfTime(late) from None
     except (regex.error, RecursionError):
         return True
     finally:
-        allowance.left -= perf_counter() - started
+        allowance.seconds -= perf_counter() - started
 
 
-def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+def _check_pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
     if isinstance(instance, str) and not _matches(pattern, instance):
         yield ValidationError(f"{_shown(instance)} does not match {_shown(pattern)}")
 
 
-def _pattern_properties(validator: Any, patterns: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+def _check_pattern_properties(validator: Any, patterns: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
     if isinstance(instance, dict):
         for pattern, schema in patterns.items():
             for name, value in instance.items():
@@ -266,7 +273,7 @@ def _pattern_properties(validator: Any, patterns: Any, instance: Any, _schema: A
                     yield from validator.descend(value, schema, path=name, schema_path=pattern)
 
 
-def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def _check_additional_properties(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if not isinstance(instance, dict) or allowed is True:
         return
     named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
@@ -278,7 +285,7 @@ def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: 
                 yield from validator.descend(value, allowed, path=name)
 
 
-def _unique_items(_validator: Any, unique: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+def _check_unique_items(_validator: Any, unique: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
     if unique and isinstance(instance, list):
         seen = {json.dumps(_canonical(item), sort_keys=True) for item in instance}
         if len(seen) < len(instance):
@@ -286,7 +293,7 @@ def _unique_items(_validator: Any, unique: Any, instance: Any, _schema: Any) -> 
 
 
 def _canonical(value: Json) -> Json:
-    """1.0 is 1 to JSON Schema, wherever it stands."""
+    """The value with 1.0 as 1, which are equal to JSON Schema wherever they stand."""
     if isinstance(value, dict):
         return {key: _canonical(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -294,26 +301,26 @@ def _canonical(value: Json) -> Json:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _nothing(_validator: Any, _value: Any, _instance: Any, _schema: Any) -> Iterator[ValidationError]:
+def _check_nothing(_validator: Any, _value: Any, _instance: Any, _schema: Any) -> Iterator[ValidationError]:
     yield from ()
 
 
 _Draft: Any = validators.extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
     {
-        "pattern": _pattern,
-        "patternProperties": _pattern_properties,
-        "additionalProperties": _additional_properties,
-        "uniqueItems": _unique_items,
-        "unevaluatedItems": _nothing,
-        "unevaluatedProperties": _nothing,
+        "pattern": _check_pattern,
+        "patternProperties": _check_pattern_properties,
+        "additionalProperties": _check_additional_properties,
+        "uniqueItems": _check_unique_items,
+        "unevaluatedItems": _check_nothing,
+        "unevaluatedProperties": _check_nothing,
     },
 )
 
 
 @lru_cache(maxsize=1)
-def _formats() -> FormatChecker:
-    """The formats that are checked. `time` is RapidAPI's: HH:MM, with or without seconds."""
+def _format_checker() -> FormatChecker:
+    """The formats that are checked; `time` is RapidAPI's, HH:MM with or without seconds."""
     checker = FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
 
     @checker.checks("time", raises=ValueError)

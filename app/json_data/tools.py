@@ -1,4 +1,4 @@
-"""A tool as a JSON document and back, for storage; and the hash that tells whether it changed."""
+"""Turns a tool into a JSON document for storage and back, and hashes it to tell whether it changed."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from app.domain import Json, Parameter, Tool, ToolSource
 
 
 def tool_to_json(tool: Tool) -> dict[str, Json]:
-    """Every field of the tool: `tool_from_json` of it is equal to the tool."""
+    """The tool with every field; `tool_from_json` makes an equal tool of it."""
     return {
         "name": tool.name,
         "category": tool.category,
@@ -31,7 +31,7 @@ def tool_to_json(tool: Tool) -> dict[str, Json]:
 
 
 def tool_from_json(document: Mapping[str, Json]) -> Tool:
-    """The tool of a document that `tool_to_json` wrote (KeyError or ValueError for anything else)."""
+    """The tool of a document that `tool_to_json` wrote. Raises KeyError or ValueError for any other document."""
     return Tool(
         name=document["name"],
         category=document["category"],
@@ -54,9 +54,9 @@ def tool_from_json(document: Mapping[str, Json]) -> Tool:
 
 
 def document_hash(tool: Tool) -> str:
-    """SHA-256 (64 hexadecimal digits) of the tool's content; the order of keys in schemas does not count.
+    """SHA-256 of the tool's content, 64 hexadecimal digits.
 
-    The order of the parameters counts: a prompt lists them in it.
+    The order of the parameters counts, as a prompt lists them in it; the order of keys in schemas does not.
     """
     canonical = json.dumps(
         tool_to_json(tool), sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False

@@ -1,4 +1,4 @@
-"""JSON values: how answers write them, what of them can be stored, what memory they take."""
+"""JSON values: how prompts and answers write them, which of them can be stored, and the memory they take."""
 
 import re
 from collections.abc import Mapping
@@ -6,27 +6,27 @@ from collections.abc import Mapping
 from app.domain import Json
 
 SEPARATORS = (",", ":")
-"""Between items and after keys, as `json.dumps` takes them: the grammars allow no space, so that a weak model
-cannot write spaces until it is cut off. Prompts are written alike, so that what is copied has the same tokens."""
+"""Separators for `json.dumps`, without spaces: the grammars allow none, so that a weak model cannot write spaces until
+it is cut off. Prompts are written alike, so that what a model copies has the same tokens."""
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""What neither UTF-8 nor PostgreSQL can hold: half surrogate pairs and NUL."""
+"""Characters that UTF-8 or PostgreSQL cannot hold: halves of surrogate pairs, and NUL."""
 _VALUE_BYTES = 64
-"""Of a Python object and the place it has in another one."""
+"""Bytes of a Python object with its place in another one."""
 
 
-def storable(value: Json) -> Json:
-    """The value with U+FFFD for what is `UNSTORABLE`."""
+def replace_unstorable(value: Json) -> Json:
+    """The value with U+FFFD for each character that is `UNSTORABLE`."""
     if isinstance(value, str):
         return UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [storable(each) for each in value]
+        return [replace_unstorable(each) for each in value]
     if isinstance(value, dict):
-        return {storable(key): storable(each) for key, each in value.items()}
+        return {replace_unstorable(key): replace_unstorable(each) for key, each in value.items()}
     return value
 
 
 def value_size(value: Json) -> int:
-    """Bytes of memory, roughly, of a JSON value however deep it is; what stands in it twice counts once."""
+    """Bytes of memory, roughly, of a JSON value of any depth; an object that stands in it twice counts once."""
     total = 0
     seen: set[int] = set()
     left = [value]
@@ -49,5 +49,5 @@ def value_size(value: Json) -> int:
 
 
 def text_size(text: str) -> int:
-    """Bytes of memory, roughly, without the object around them."""
+    """Bytes of memory, roughly, of a text's characters, without the Python object around them."""
     return len(text) * (1 if text.isascii() else 4)

@@ -22,7 +22,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def json_text(value: Json) -> str:
     """`value` on one line, without white space and with readable Unicode; `json.loads` gives it back.
 
-    That is how answers are written (`app.answers.reading.answers`), so that what is copied has the same tokens.
+    That is how answers are written (`app.answers.reading`), so that what is copied has the same tokens.
 
     Raises ValueError or TypeError for what is no JSON: pass values that are not ours through `shortened`.
     """

@@ -32,7 +32,7 @@ benchmark's histories never show either."""
 
 @dataclass(frozen=True)
 class MatcherWeights:
-    """d: of the embedder's vectors; k: of the mapped ones; f: numbers of `app.extraction.inputs`."""
+    """d: of the embedder's vectors; k: of the mapped ones; f: numbers of `app.extraction.input_features`."""
 
     queries: Array
     """(k, d)"""

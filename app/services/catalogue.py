@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.catalogue.batch import Rejection
-from app.catalogue.parse import Import, parse
+from app.catalogue.parse import Import, Rejection, parse
 from app.db.database import Database
 from app.db.repositories.tools import StoredTool, ToolEmbedding
 from app.domain import Json, Tool, ToolSource

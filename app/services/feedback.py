@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from app.answers.validation import ProblemKind, invalid_parameters
+from app.answers.validation import ProblemKind, parameter_problems
 from app.db.database import Database, UnitOfWork
 from app.db.repositories.decisions import StoredDecision
 from app.domain import Interaction, Rating, Tool, ToolCall
@@ -62,7 +62,7 @@ async def _correction(work: UnitOfWork, decision: StoredDecision, corrected: Too
             f"corrected_tool_call names {name!r}, which is neither in the catalogue nor among the call's own tools.",
             unknown=[name],
         )
-    problems = invalid_parameters(tool, corrected.parameters)
+    problems = parameter_problems(tool, corrected.parameters)
     foreign = [problem.reason for problem in problems if problem.kind is ProblemKind.NAME_MISMATCH]
     if foreign:
         raise InvalidRequest("corrected_tool_call: " + "; ".join(foreign[:5]))

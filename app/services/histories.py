@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from app.answers.validation import ProblemKind, invalid_parameters
+from app.answers.validation import ProblemKind, parameter_problems
 from app.db.database import Database, UnitOfWork
 from app.db.repositories.interactions import TimelinePosition
 from app.db.repositories.users import StoredUser
@@ -152,7 +152,7 @@ def _judge(item: Interaction, tools: Mapping[str, Tool], latest: datetime) -> tu
         return f"occurred_at {item.occurred_at.isoformat()} lies more than a day in the future", None
     if item.occurred_at < EARLIEST:
         return f"occurred_at {item.occurred_at.isoformat()} lies before 1970", None
-    problems = invalid_parameters(tool, item.tool_call.parameters)
+    problems = parameter_problems(tool, item.tool_call.parameters)
     foreign = [problem.reason for problem in problems if problem.kind is ProblemKind.NAME_MISMATCH]
     if foreign:
         return "; ".join(foreign[:5]), None

@@ -43,7 +43,7 @@ def smallest_instance(schema: Json) -> Json:
         raise NoInstance(f"The schema cannot be used: {problem}")
     value = _instance(schema, 0)
     if isinstance(schema, Mapping):
-        problem = json_schemas.value_problem(json_schemas.validator_of(schema, formats=False), value)
+        problem = json_schemas.first_problem(json_schemas.make_validator(schema, formats=False), value)
     if problem is not None:
         raise NoInstance(f"No value was found that the schema allows: {problem}")
     return value
@@ -178,4 +178,4 @@ def _first_fitting(schema: Mapping[str, Any], values: Sequence[Json]) -> Json:
 
 
 def _allows(schema: Mapping[str, Any], value: Json) -> bool:
-    return json_schemas.value_problem(json_schemas.validator_of(schema, formats=False), value) is None
+    return json_schemas.first_problem(json_schemas.make_validator(schema, formats=False), value) is None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from app.extraction.inputs import FEATURES
+from app.extraction.extract import FEATURES
 from app.model_files.manifest import BaseWeights, Manifest, TrainingData, file_digests, weights_digest, write_manifest
 from app.retrieval.matcher import WEIGHTS
 from tests.support.tiny_model import tiny_adapter, tiny_model

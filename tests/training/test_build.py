@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.answers.validation import invalid_parameters
+from app.answers.validation import parameter_problems
 from app.catalogue.parse import parse
 from app.domain import HistorySetting, Json, Tool
 from app.errors import SetupError
@@ -447,7 +447,7 @@ def test_no_candidate_beside_the_group_says_nearly_the_same_as_the_right_tool(bu
 def test_every_call_is_valid(dataset: Dataset) -> None:
     for each in dataset.instances:
         for call in (each.answer, *(item.tool_call for item in each.history)):
-            assert invalid_parameters(dataset.tools[call.tool_name], call.parameters) == []
+            assert parameter_problems(dataset.tools[call.tool_name], call.parameters) == []
 
 
 def test_histories_are_in_order_before_the_question(dataset: Dataset) -> None:
@@ -581,7 +581,7 @@ def test_real_documents_become_a_benchmark_and_broken_ones_are_named(shared: Pat
     assert found.of(Part.TRAIN)
     assert found.of(Part.TEST)
     for each in found.instances:
-        assert invalid_parameters(found.tools[each.answer.tool_name], each.answer.parameters) == []
+        assert parameter_problems(found.tools[each.answer.tool_name], each.answer.parameters) == []
     assert "catalogue" not in built.stages
 
 
@@ -825,7 +825,7 @@ def test_texts_of_a_model_become_a_benchmark_and_are_asked_for_once(
     assert [len(found.of(part)) for part in Part] == [12, 6, 0]
     assert all(each.instruction.startswith("Please see to case") for each in found.instances)
     for each in found.instances:
-        assert invalid_parameters(found.tools[each.answer.tool_name], each.answer.parameters) == []
+        assert parameter_problems(found.tools[each.answer.tool_name], each.answer.parameters) == []
     requests = len(server.received)
     assert requests > 2 * len(BRANDED)
     assert built.usage is not None

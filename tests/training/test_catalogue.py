@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.answers.validation import invalid_parameters
+from app.answers.validation import parameter_problems
 from app.catalogue.parse import parse
 from app.domain import Json, Tool
 from app.errors import SetupError
@@ -508,7 +508,7 @@ def test_parameters_are_valid_for_every_tool_of_the_functionality(
         for _ in range(10):
             parameters = jobs()[key].ask(random).parameters
             for name in names:
-                assert invalid_parameters(tools[name], parameters) == []
+                assert parameter_problems(tools[name], parameters) == []
 
 
 def test_the_same_randomness_asks_the_same() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.answers.reading.answers import write_answer
+from app.answers.reading import write_answer
 from app.decision.model import Model
 from app.decision.policy import Policy
 from app.domain import AnswerStyle

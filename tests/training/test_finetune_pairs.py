@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.answers.reading.answers import read_answer, write_answer
-from app.answers.validation import invalid_parameters
+from app.answers.reading import read_answer, write_answer
+from app.answers.validation import parameter_problems
 from app.decision.model import Model
 from app.domain import Json, ToolCall
 from app.errors import EngineDown, SetupError
@@ -80,7 +80,7 @@ def case(questions: list[Question], examples: Examples) -> Case:
     """One whose rivals take the right call's parameters, of which there are some."""
     for question in questions:
         case = Case(question, examples)
-        if case.right.parameters and case.rivals and not invalid_parameters(case.rivals[0].tool, case.right.parameters):
+        if case.right.parameters and case.rivals and not parameter_problems(case.rivals[0].tool, case.right.parameters):
             return case
     raise AssertionError("the benchmark has none")
 
@@ -129,7 +129,7 @@ def test_a_model_that_is_always_right_gets_the_likeliest_rival(case: Case) -> No
     for favourite in case.rivals:
         chances = {name: -1.0 if name == favourite.tool.name else -5.0 for name in names}
         pair = case.pair([case.right_text] * 3, chances)
-        if invalid_parameters(favourite.tool, case.right.parameters):
+        if parameter_problems(favourite.tool, case.right.parameters):
             continue
         assert pair is not None
         assert (pair.kind, pair.source) == ("preference", FALLBACK)

@@ -5,14 +5,14 @@ from collections import Counter
 
 import pytest
 
-from app.extraction.text import words_of
+from app.extraction.words import word_set
 from training.generators.lexicon import NEUTRAL, Attribute, lexicon, plain
 from training.generators.template.clauses import sentences
 
 ATTRIBUTES = list(lexicon().attributes.values())
 KEYS = [each.key for each in ATTRIBUTES]
 WORD = re.compile(r"[^\W_]+")
-STOP = words_of(
+STOP = word_set(
     "a about after all an and any are as at be been before but by can do does down every everything for from get goes "
     "has have how if in into is it its let more most need never no not nothing of off on one only or our out over "
     "own per see so than that the their them there they this to under up us we what when where which while who whose "

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from app.answers.validation import invalid_parameters
+from app.answers.validation import parameter_problems
 from app.domain import HistorySetting, Interaction, Json, Parameter, Rating, Tool, ToolCall
 from app.errors import SetupError
 from tests.support.fake_openai import (
@@ -140,7 +140,7 @@ class TestTexts:
         as_protocol: Writer = writer
         for use in (await as_protocol.example(TOOL, "a"), await instruction(writer)):
             assert use.instruction
-            assert invalid_parameters(TOOL, use.parameters) == []
+            assert parameter_problems(TOOL, use.parameters) == []
         assert (await as_protocol.understand(TOOL, USE)).functionality == "Does a job."
         assert [use.parameters for use in await history(writer, TOOL, OTHER, TOOL)] == [{"city": "Lisbon"}] * 3
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from app.answers.reading.answers import read_answer
+from app.answers.reading import read_answer
 from app.domain import AnswerStyle, Parameter, Tool, ToolCall
 from app.model_files.manifest import read_manifest, verify_files
 from app.prompting.tokenizer import PromptTokenizer

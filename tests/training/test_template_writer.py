@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.answers.validation import invalid_parameters
+from app.answers.validation import parameter_problems
 from app.catalogue.parse import parse
 from app.catalogue.rapidapi import parse_document
 from app.domain import HistorySetting, Json, Rating, Tool
-from app.extraction.text import words_of
+from app.extraction.words import word_set
 from training.common.stages import NO_PROGRESS
 from training.data.dataset import read_rows
 from training.data.records import Attributes, ToolUse
@@ -30,7 +30,7 @@ from training.generators.template.clauses import sentences
 from training.generators.writer import PlannedInteraction, WriterRejected
 from training.petoolbench.leaks import leak
 
-VERBS = words_of(
+VERBS = word_set(
     "add analyse browse calculate change check compare compute convert count create edit estimate fetch filter find "
     "generate get inspect list look make measure perform pick predict rank read recommend run schedule search see send "
     "set show tell test track update"
@@ -96,7 +96,7 @@ async def understood(catalogue: Catalogue) -> Mapping[str, Attributes]:
 async def test_every_tool_of_our_catalogue_gets_a_valid_call(catalogue: Catalogue) -> None:
     for name, each in catalogue.tools.items():
         use = await catalogue.writer.example(each, name)
-        assert invalid_parameters(each, use.parameters) == []
+        assert parameter_problems(each, use.parameters) == []
         assert use.instruction.strip()
 
 
@@ -273,7 +273,7 @@ ODD = {
 async def test_odd_documents_get_valid_calls_in_one_line(given_tool: Tool, does: str | None) -> None:
     for key in map(str, range(25)):
         use = await FOREIGN.example(given_tool, key)
-        assert invalid_parameters(given_tool, use.parameters) == []
+        assert parameter_problems(given_tool, use.parameters) == []
         assert use.instruction == use.instruction.strip() != ""
         assert "\n" not in use.instruction
         assert len(use.instruction) < 500
@@ -349,7 +349,7 @@ async def test_nearly_all_the_real_documents_get_a_valid_call(shared: Path) -> N
         except WriterRejected as rejected:
             refused[rejected.kind] += 1
             continue
-        assert invalid_parameters(each, use.parameters) == []
+        assert parameter_problems(each, use.parameters) == []
         assert use.instruction.strip()
         assert "\n" not in use.instruction
         found = await FOREIGN.understand(each, use)
@@ -387,7 +387,7 @@ async def test_the_wording_is_that_of_any_tool_of_the_group() -> None:
     heard = Counter[str]()
     for attempt in range(150):
         use = await FOREIGN.instruction([], TRAINS, group, "u1/0", attempt)
-        assert invalid_parameters(TRAINS, use.parameters) == []
+        assert parameter_problems(TRAINS, use.parameters) == []
         assert "train" not in use.instruction
         assert "fond" not in use.instruction
         heard.update(member for member in members if member in use.instruction)
@@ -408,7 +408,7 @@ async def test_a_history_has_a_use_for_each_planned_entry_in_order() -> None:
     uses = await FOREIGN.history(HistorySetting.RATING_INTEGRATED, planned, "u1")
     for each, use, name in zip(planned, uses, ("alphas", "betas", "gammas", "gammas"), strict=True):
         assert name in use.instruction
-        assert invalid_parameters(each.tool, use.parameters) == []
+        assert parameter_problems(each.tool, use.parameters) == []
     assert uses[2] != uses[3]
     assert uses == await FOREIGN.history(HistorySetting.RATING_INTEGRATED, planned, "u1")
 

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.answers.reading.answers import read_answer, write_answer
+from app.answers.reading import read_answer, write_answer
 from app.answers.schema import answer as answer_schemas
 from app.answers.schema.answer import LONGEST_BOUND, SHORTEST_BOUND, answer_schema, items_bound, text_bound
 from app.answers.schema.patterns import REPETITIONS, bounded_pattern
@@ -138,7 +138,7 @@ def test_texts_have_a_length_and_hold_any_character_whatever_the_instruction_hol
 
 
 def test_a_tool_is_written_once_for_instructions_of_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_schemas, "_kept", answer_schemas._Kept(10**6, 10**5))
+    monkeypatch.setattr(answer_schemas, "_cache", answer_schemas._SchemaCache(10**6, 10**5))
     one, other = tool(Parameter("x", {"type": "string"})), tool(Parameter("x", {"type": "string"}))
     parts = [of_tool(one), of_tool(one, instruction="i"), of_tool(other), of_tool(one, instruction="i" * 300)]
     assert parts[0] is parts[1]
@@ -151,8 +151,8 @@ def of_tool(given: Tool, **more: str) -> Any:
 
 
 def test_schemas_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = answer_schemas._Kept(50_000, 5_000)
-    monkeypatch.setattr(answer_schemas, "_kept", kept)
+    kept = answer_schemas._SchemaCache(50_000, 5_000)
+    monkeypatch.setattr(answer_schemas, "_cache", kept)
     small = [tool(Parameter("x", {"enum": ["a" * 1_000, str(n)]})) for n in range(100)]
     schemas = [of_tool(each) for each in small]
     assert 1 < kept._entries.currsize <= 50_000
@@ -163,7 +163,7 @@ def test_schemas_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_tools_from_many_threads_get_their_own_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_schemas, "_kept", answer_schemas._Kept(20_000, 5_000))
+    monkeypatch.setattr(answer_schemas, "_cache", answer_schemas._SchemaCache(20_000, 5_000))
 
     def right(n: int) -> bool:
         # A tool that nobody else keeps, so that ids come again.
@@ -180,8 +180,8 @@ def test_an_enum_makes_one_validator_however_many_members_it_has(monkeypatch: py
         made.append(schema)
         return original(schema, formats=formats)
 
-    original = json_schemas.validator_of
-    monkeypatch.setattr(json_schemas, "validator_of", counted)
+    original = json_schemas.make_validator
+    monkeypatch.setattr(json_schemas, "make_validator", counted)
     words = [f"w{n}" for n in range(490)]
     assert of_tool(tool(Parameter("x", {"type": "string", "description": "d", "enum": [*words, 1]})))["properties"] == {
         "x": {"enum": words}

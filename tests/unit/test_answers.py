@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.answers.reading.answers import ErrorType, read_answer, write_answer
-from app.answers.validation import ProblemKind, invalid_parameters
+from app.answers.reading import ErrorType, read_answer, write_answer
+from app.answers.validation import ProblemKind, parameter_problems
 from app.decision.filling import repair_parameters
 from app.domain import AnswerStyle, Parameter, Tool
 from app.errors import InvalidAnswer
-from app.json_data.values import storable
+from app.json_data.values import replace_unstorable
 
 LABELS = ("A", "B", "C")
 
@@ -167,7 +167,7 @@ def test_what_python_prints_is_read_back_or_refused(one: str, other: str) -> Non
         answer = read_answer(str({"tool_name": "clock", "parameters": given_parameters}), TOOLS, LABELS)
     except InvalidAnswer:
         return
-    assert answer.parameters == storable(given_parameters)
+    assert answer.parameters == replace_unstorable(given_parameters)
 
 
 def test_a_call_that_is_cut_off_is_never_guessed() -> None:
@@ -399,6 +399,6 @@ def test_a_required_value_comes_from_the_instruction_where_the_model_has_none(pa
 @given(st.dictionaries(st.sampled_from(["city", "days", "hourly", "tags", "x"]), values, max_size=5), values)
 def test_mended_parameters_are_valid_but_for_what_is_missing(parameters: dict[str, Any], city: Any) -> None:
     kept, missing = mended(parameters, city=city)
-    assert [(each.name, each.kind) for each in invalid_parameters(FORECAST, kept)] == [
+    assert [(each.name, each.kind) for each in parameter_problems(FORECAST, kept)] == [
         (name, ProblemKind.MISSING_VALUE) for name in missing
     ]

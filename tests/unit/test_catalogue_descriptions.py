@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.catalogue.descriptions import bounds_in, members_in
+from app.catalogue.descriptions import find_bounds, find_members
 from app.domain import Json
 
 
@@ -31,7 +31,7 @@ from app.domain import Json
     ],
 )
 def test_a_plain_list_is_read(description: str, members: str) -> None:
-    assert members_in(description, False, None) == members.split("|" if "|" in members else " ")
+    assert find_members(description, False, None) == members.split("|" if "|" in members else " ")
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_a_plain_list_is_read(description: str, members: str) -> None:
 )
 @pytest.mark.parametrize("declared", [False, True])
 def test_what_may_be_incomplete_or_prose_gives_no_list(description: str, declared: bool) -> None:
-    assert members_in(description, declared, None) == []
+    assert find_members(description, declared, None) == []
 
 
 def test_a_default_outside_of_the_list_disproves_it() -> None:
-    assert members_in("One of: us, ca", False, "us") == ["us", "ca"]
-    assert members_in("One of: us, ca", False, "US") == []
+    assert find_members("One of: us, ca", False, "us") == ["us", "ca"]
+    assert find_members("One of: us, ca", False, "US") == []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_default_outside_of_the_list_disproves_it() -> None:
 def test_a_list_without_announcement_needs_a_declared_enum_or_a_default_in_it(
     description: str, declared: bool, default: Json, members: list[str]
 ) -> None:
-    assert members_in(description, declared, default) == members
+    assert find_members(description, declared, default) == members
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_a_list_without_announcement_needs_a_declared_enum_or_a_default_in_it(
     ],
 )
 def test_bounds_are_read_where_they_are_clear(description: str, bounds: tuple[Json, Json]) -> None:
-    assert bounds_in(description) == bounds
+    assert find_bounds(description) == bounds
 
 
 @pytest.mark.parametrize("piece", ["(", "one of a, ", "`a` or ", "- a\n", "max ", "**a, ", "\\", "&#95;", "between 1 "])
 def test_a_hostile_description_does_not_take_long(piece: str) -> None:
-    members_in(piece * 10_000, True, None)
-    members_in((piece * 6_000)[:6_000], True, None)
-    bounds_in((piece * 6_000)[:6_000])
+    find_members(piece * 10_000, True, None)
+    find_members((piece * 6_000)[:6_000], True, None)
+    find_bounds((piece * 6_000)[:6_000])

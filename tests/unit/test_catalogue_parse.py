@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from app.catalogue.batch import ParsedBatch
 from app.catalogue.openai import openai_name, parse_document, to_openai
-from app.catalogue.parse import Import, detect_format, parse
+from app.catalogue.parse import Import, ParsedBatch, detect_format, parse
 from app.domain import Json, ToolSource
 from app.errors import DocumentError
 from app.json_data.tools import document_hash, tool_from_json, tool_to_json

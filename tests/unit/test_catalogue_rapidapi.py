@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from app.catalogue.batch import Refusal
+from app.catalogue.checks import Refusal
 from app.catalogue.parse import parse
 from app.catalogue.rapidapi import parse_document, parse_documents
 from app.domain import Json, Parameter, Tool, ToolSource

@@ -1,4 +1,4 @@
-"""Files are read document by document; what is broken is told with its place, and the rest goes on."""
+"""Files are read document by document; what is broken is reported with its place, and the rest goes on."""
 
 import gzip
 import json
@@ -50,7 +50,7 @@ def test_a_single_object_over_several_lines_is_one_document(tmp_path: Path) -> N
     assert read(file) == [("a.json", {"a": [1, 2]})]
 
 
-def test_a_broken_line_is_told_and_the_next_is_read(tmp_path: Path) -> None:
+def test_a_broken_line_is_reported_and_the_next_is_read(tmp_path: Path) -> None:
     file = written(tmp_path / "a.jsonl", b'{"n": 0}\n{"n": \n\xff\xfe\n[[\n{"n": 4}\n')
     found = list(read_documents(file))
     assert [each.location for each in found] == [f"a.jsonl:{number}" for number in range(1, 6)]
@@ -83,19 +83,19 @@ def test_a_file_that_cannot_be_read_is_no_crash(tmp_path: Path, name: str, conte
     assert any(each in last.reason for each in reason.split("|")), last.reason
 
 
-def test_a_missing_file_and_an_empty_folder_are_told(tmp_path: Path) -> None:
+def test_a_missing_file_and_an_empty_folder_are_reported(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
-        (told,) = read_documents(path)
-        assert isinstance(told, Unreadable)
+        (unreadable,) = read_documents(path)
+        assert isinstance(unreadable, Unreadable)
 
 
 def test_yaml_aliases_that_multiply_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_documents, "MAX_VALUES", 50_000)
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    (told,) = read_documents(written(tmp_path / "a.yaml", "\n".join(lines)))
-    assert isinstance(told, Unreadable)
-    assert "aliases" in told.reason
+    (unreadable,) = read_documents(written(tmp_path / "a.yaml", "\n".join(lines)))
+    assert isinstance(unreadable, Unreadable)
+    assert "aliases" in unreadable.reason
 
 
 def test_yaml_stays_as_it_is_written(tmp_path: Path) -> None:
@@ -120,6 +120,6 @@ def test_a_tools_object_too_large_to_be_read_whole_is_read_piece_by_piece(
     monkeypatch.setattr(reader, "MAX_WHOLE", 50)
     file = written(tmp_path / "a.json", json.dumps({"x": "y" * 60, "tools": [{"n": 0}, {"n": 1.5}]}))
     assert read(file) == [("a.json[0]", {"n": 0}), ("a.json[1]", {"n": 1.5})]
-    (told,) = read_documents(written(tmp_path / "b.json", json.dumps({"x": "y" * 60})))
-    assert isinstance(told, Unreadable)
-    assert "array or JSON lines" in told.reason
+    (unreadable,) = read_documents(written(tmp_path / "b.json", json.dumps({"x": "y" * 60})))
+    assert isinstance(unreadable, Unreadable)
+    assert "array or JSON lines" in unreadable.reason

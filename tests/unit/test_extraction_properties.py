@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.answers.validation import ProblemKind, invalid_parameters
+from app.answers.validation import ProblemKind, parameter_problems
 from app.domain import Parameter, Tool
 from app.extraction import extract_parameters
 from tests.support.extraction_tools import ALL, ROUTE, SEARCH, tool
@@ -66,7 +66,7 @@ def tools(draw: st.DrawFn) -> Tool:
 @given(INSTRUCTIONS, st.sampled_from(ALL) | tools())
 def test_every_answer_is_valid_complete_and_the_same_again(instruction: str, given_tool: Tool) -> None:
     extraction = extract_parameters(instruction, given_tool, now=NOW)
-    problems = invalid_parameters(given_tool, extraction.parameters)
+    problems = parameter_problems(given_tool, extraction.parameters)
     assert {problem.kind for problem in problems} <= {ProblemKind.MISSING_VALUE}
     assert {problem.name for problem in problems} == set(extraction.missing)
     assert set(extraction.sources) == set(extraction.parameters)

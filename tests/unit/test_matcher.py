@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from app.domain import Candidate, HistorySetting, Interaction, Parameter, Rating, Tool, ToolCall
 from app.errors import SetupError
-from app.extraction.inputs import FEATURES, input_features
+from app.extraction.extract import FEATURES, input_features
 from app.retrieval.matcher import WEIGHTS, Match, Matcher, MatcherWeights
 from app.retrieval.preferences import PreferenceRanker, Profile, ToolSignature
 

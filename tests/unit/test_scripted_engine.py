@@ -149,8 +149,8 @@ def test_the_parameters_of_all_real_tools_have_an_instance(shared: Path) -> None
     schemas = [tool.parameters_schema for _, tool in parse(ToolSource.RAPIDAPI, documents).tools]
     for schema in schemas:
         every = schema | {"required": list(schema["properties"])}
-        validator = json_schemas.validator_of(every, formats=True)
-        assert json_schemas.value_problem(validator, smallest_instance(every)) is None
+        validator = json_schemas.make_validator(every, formats=True)
+        assert json_schemas.first_problem(validator, smallest_instance(every)) is None
     assert len(schemas) > 1000
 
 
@@ -164,7 +164,7 @@ async def test_ten_real_candidates_are_answered_with_the_first(shared: Path) -> 
         request = replace(REQUEST, schema=schema, max_tokens=2000, labels=tuple(range(10)))
         generation = await engine.generate(request)
         answer = json.loads(generation.text)
-        assert json_schemas.value_problem(json_schemas.validator_of(schema, formats=True), answer) is None
+        assert json_schemas.first_problem(json_schemas.make_validator(schema, formats=True), answer) is None
         assert answer["tool_name"].startswith("A ")
         told = generation.label_logprobs
         assert told is not None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.answers.validation import ProblemKind, invalid_parameters, value_problem
+from app.answers.validation import ProblemKind, parameter_problems, value_problem
 from app.domain import Parameter, Tool
 
 FORECAST = Tool(
@@ -25,7 +25,7 @@ FORECAST = Tool(
 
 
 def kinds(parameters: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(problem.name, problem.kind) for problem in invalid_parameters(FORECAST, parameters)]
+    return [(problem.name, problem.kind) for problem in parameter_problems(FORECAST, parameters)]
 
 
 def test_valid_parameters_have_no_problem() -> None:
@@ -44,7 +44,7 @@ def test_a_required_parameter_that_is_not_there_is_missing() -> None:
     "value", [{"days": "3"}, {"days": 0}, {"days": 17}, {"units": "Metric"}, {"start": "tomorrow"}, {"city": None}]
 )
 def test_a_value_that_breaks_its_schema_is_wrong(value: dict[str, Any]) -> None:
-    problems = invalid_parameters(FORECAST, {"city": "Oslo", **value})
+    problems = parameter_problems(FORECAST, {"city": "Oslo", **value})
     assert [(problem.name, problem.kind) for problem in problems] == [(next(iter(value)), ProblemKind.WRONG_VALUE)]
     assert problems[0].reason.startswith(problems[0].name)
 
@@ -83,7 +83,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text(), JSON, max_size=4))
 def test_any_parameters_can_be_checked(parameters: dict[str, Any]) -> None:
-    for problem in invalid_parameters(FORECAST, parameters):
+    for problem in parameter_problems(FORECAST, parameters):
         assert problem.reason
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.answers.validation import invalid_parameters
+from app.answers.validation import parameter_problems
 from app.catalogue.parse import parse
 from app.demo.tour import catalogue
 from app.domain import Tool, ToolSource
@@ -96,7 +96,7 @@ async def test_300_calls_at_16_at_once_are_all_valid_calls_of_their_tools(client
     for answer in answers:
         made = answer["tool_call"]
         # What the instruction does not tell, the rules that mend an answer leave out, and say so.
-        wrong = invalid_parameters(known[made["tool_name"]], made["parameters"])
+        wrong = parameter_problems(known[made["tool_name"]], made["parameters"])
         invalid += [(made, item) for item in wrong if item.name not in answer["missing_parameters"]]
         if answer["degraded"]:
             reasons[answer["degraded_reason"]["reason"]] += 1

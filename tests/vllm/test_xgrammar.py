@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.answers.reading.answers import write_answer
+from app.answers.reading import write_answer
 from app.answers.schema.answer import answer_schema
 from app.answers.validation import value_problem
 from app.domain import AnswerStyle, Parameter, Tool

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.answers.reading.answers import ErrorType
+from app.answers.reading import ErrorType
 from app.domain import Json
-from app.json_data.values import storable
+from app.json_data.values import replace_unstorable
 from training.data.records import Instance
 
 
@@ -63,7 +63,7 @@ class Said:
     parameters: Mapping[str, Json] | None
     """None where there are none to compare; under the tool's own names."""
     problem: str | None = None
-    """`invalid_format` or `tool_hallucination` (`app.answers.reading.answers`), or `failed_request`."""
+    """`invalid_format` or `tool_hallucination` (`app.answers.reading`), or `failed_request`."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _parameter_error(said: Mapping[str, Json] | None, right: Mapping[str, Json])
 
 def same_value(one: Json, other: Json) -> bool:
     """Equal as JSON: numbers by what they are worth (1 is 1.0), and no number is a truth value; objects whatever the
-    order of their keys, arrays in theirs; texts to the letter, but for what cannot be stored (`storable`)."""
+    order of their keys, arrays in theirs; texts to the letter, but for what cannot be stored (`replace_unstorable`)."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, Mapping) and isinstance(other, Mapping):
@@ -131,5 +131,5 @@ def same_value(one: Json, other: Json) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_value, one, other))
     if isinstance(one, str) and isinstance(other, str):
-        return bool(storable(one) == storable(other))
+        return bool(replace_unstorable(one) == replace_unstorable(other))
     return bool(one == other)

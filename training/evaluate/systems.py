@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-from app.answers.reading.answers import Answer, ErrorType, read_answer
-from app.answers.reading.json_texts import Truncated, objects_in
+from app.answers.json_text import Truncated, find_objects
+from app.answers.reading import Answer, ErrorType, read_answer
 from app.decision.decide import decide
 from app.decision.fallback import NO_ENGINE, fall_back
 from app.decision.model import Model
@@ -18,7 +18,7 @@ from app.decision.stopwatch import Stopwatch
 from app.domain import AnswerStyle, Candidate, Decision, Json, Tool
 from app.errors import EngineDown, EngineError, EngineOverloaded, EngineTimeout, InvalidAnswer, PromptTooLong
 from app.inference.engine import Engine, Generation, GenerationRequest
-from app.json_data.values import storable
+from app.json_data.values import replace_unstorable
 from app.prompting.builder import PromptBuilder
 from app.prompting.formats import PromptFormat
 from app.prompting.prompt import Prompt
@@ -202,10 +202,12 @@ def said_of(answer: Answer | InvalidAnswer) -> Said:
 def _parameters(text: str) -> Mapping[str, Json] | None:
     """Of a call of a tool that there is not, which the paper compares too; None where they are no JSON object."""
     try:
-        for found in objects_in(text):
+        for found in find_objects(text):
             for key in ("parameters", "arguments"):
                 if isinstance(found.value.get(key), dict):
-                    return {storable(name): storable(value) for name, value in found.value[key].items()}
+                    return {
+                        replace_unstorable(name): replace_unstorable(value) for name, value in found.value[key].items()
+                    }
     except Truncated:
         pass
     return None

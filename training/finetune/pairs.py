@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.answers.reading.answers import read_answer, write_answer
-from app.answers.validation import invalid_parameters
+from app.answers.reading import read_answer, write_answer
+from app.answers.validation import parameter_problems
 from app.domain import Json, Tool, ToolCall
 from app.errors import InvalidAnswer
 from app.prompting.prompt import Prompt
@@ -153,7 +153,7 @@ def _likeliest_rival(question: Question, chances: Mapping[str, float] | None) ->
         rivals.sort(key=lambda tool: -chances[tool.name])
     for tool in rivals:
         carried = _carried(question.instance.answer.parameters, tool)
-        if not invalid_parameters(tool, carried):
+        if not parameter_problems(tool, carried):
             return ToolCall(tool.name, carried)
     return None
 

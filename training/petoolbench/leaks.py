@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from app.domain import Tool
-from app.extraction.text import words_of
+from app.extraction.words import word_set
 from app.retrieval.texts import split_name
 
 _LETTERS = 3
 """Of a word that can give a provider away; shorter ones are too common."""
 _WORD = re.compile(r"[^\W_]+")
-_GENERAL = words_of(
+_GENERAL = word_set(
     "api apis data free best fast simple easy smart live real time world global online open public info information "
     "service services tool tools search find list check checker finder generator converter get api's my your all new "
     "daily today pro plus lite basic advanced official unofficial the and for with from hub box base"

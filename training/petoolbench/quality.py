@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.answers.validation import invalid_parameters
+from app.answers.validation import parameter_problems
 from app.domain import Json
 from training.common.stages import Progress, write_json
 from training.data.dataset import Dataset, tool_names
@@ -44,7 +44,7 @@ def measure_quality(
         "text": _text(dataset),
         "leaks": _leaks(dataset, groups, functionality),
         "invalid_calls": sum(
-            bool(invalid_parameters(dataset.tools[each.answer.tool_name], each.answer.parameters))
+            bool(parameter_problems(dataset.tools[each.answer.tool_name], each.answer.parameters))
             for each in dataset.instances
         ),
         "overlap": _overlap(dataset),

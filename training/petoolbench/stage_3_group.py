@@ -21,7 +21,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.cluster import DBSCAN
 
 from app.domain import Json, Tool
-from app.extraction.text import stem
+from app.extraction.words import stem
 from app.retrieval.preferences import provider_key
 from app.retrieval.texts import split_name
 from training.common.embedding import Vectors

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.answers.reading.answers import write_answer
+from app.answers.reading import write_answer
 from app.domain import Json, Tool
 from app.model_files.manifest import Manifest, file_digests, write_manifest
 from app.prompting.formats import format_named

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from app.answers.reading.answers import write_answer
+from app.answers.reading import write_answer
 from app.domain import Candidate, Hints, HistorySetting, Interaction, Json, Rating, Tool
 from app.errors import PromptTooLong
 from app.prompting.builder import PromptBuilder

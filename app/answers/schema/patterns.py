@@ -15,25 +15,27 @@ _SPECIAL = frozenset("\\^$.|?*+()[]{}/-")
 # Written with an escape in JSON, which the libraries count and quote in different ways.
 _IN_JSON = frozenset('"\\')
 REPETITIONS = 128
-"""Of one piece; with more, xgrammar's compiler fails once its cache holds anything, as it does in vLLM."""
+"""Most repetitions of one piece: with more, xgrammar's compiler fails once its cache holds anything, as in vLLM."""
 _GROUP_TIMES = 8
-"""What an open repetition of a group comes to."""
+"""Most repetitions of a group that the pattern repeats without end."""
 _SHARES = (1, 2, 4, 8)
-"""What an open repetition of one character gets of the longest value, tried in this order until all fits."""
-MAX_PATTERN = 200
-"""Characters of a pattern that is translated."""
+"""An open repetition of one character gets the longest value divided by one of these: the first with which all fits."""
+_MAX_PATTERN = 200
+"""Characters of a pattern that is translated; a longer one is left to the check afterwards."""
 
 
 class _Untranslatable(Exception):
-    pass
+    """The pattern uses what is not translated."""
 
 
 class _TooLong(Exception):
-    pass
+    """The pattern's values may be longer than is allowed."""
 
 
 @dataclass(frozen=True)
 class _Piece:
+    """A translated part of a pattern, and the characters of its longest match."""
+
     text: str
     longest: int
 
@@ -44,25 +46,27 @@ def bounded_pattern(pattern: str, longest: int) -> str | None:
     Every text it matches is one that the pattern matches. None where it is not anchored at both ends, uses what is
     not translated (lookarounds, back-references, flags, Unicode classes, what JSON escapes), or has no such value.
     """
-    if not (pattern.startswith("^") and pattern.endswith("$") and len(pattern) <= MAX_PATTERN):
+    if not (pattern.startswith("^") and pattern.endswith("$") and len(pattern) <= _MAX_PATTERN):
         return None
     for share in _SHARES:
-        reader = _Reader(pattern[1:-1], longest, longest // share)
+        translator = _Translator(pattern[1:-1], longest, longest // share)
         try:
-            piece = reader.alternatives()
+            piece = translator.alternatives()
         except _TooLong:
             continue
         except (_Untranslatable, RecursionError):
             return None
         # In `^a|b$` each anchor holds for one alternative only.
-        if reader.rest or reader.open_alternatives:
+        if translator.rest or translator.open_alternatives:
             return None
         if piece.longest <= longest:
             return f"^{piece.text}$"
     return None
 
 
-class _Reader:
+class _Translator:
+    """Reads a pattern from the front and translates it piece by piece; `rest` is what is left."""
+
     def __init__(self, text: str, longest: int, open_end: int) -> None:
         self.rest = text
         self.open_alternatives = False
@@ -138,7 +142,7 @@ class _Reader:
             raise _Untranslatable
         if negated and any(each[1:] in _SHORTHAND for each in members if len(each) > 1):
             raise _Untranslatable
-        return f"[{'^' if negated else ''}{''.join(_member(each) for each in members)}]"
+        return f"[{'^' if negated else ''}{''.join(_class_member(each) for each in members)}]"
 
     def _repeated(self, piece: _Piece) -> _Piece:
         found = _QUANTIFIER.match(self.rest)
@@ -148,7 +152,7 @@ class _Reader:
         if self.rest[:1] in ("?", "+", "*", "{"):
             # Lazy, possessive or doubled.
             raise _Untranslatable
-        least, most = _times(found, self._open_end if piece.longest == 1 else _GROUP_TIMES)
+        least, most = _repetitions(found, self._open_end if piece.longest == 1 else _GROUP_TIMES)
         is_open = found[0] in "*+" or found[0].endswith(",}")
         if most > REPETITIONS and is_open and not piece.text.startswith("[^"):
             # Of a class that lists its members: a code, not a text, which may well be longer.
@@ -169,7 +173,7 @@ def _class_end(text: str) -> int:
     return at
 
 
-def _member(text: str) -> str:
+def _class_member(text: str) -> str:
     """A character, a range's hyphen or an escape within a class."""
     if len(text) == 1:
         if text in _IN_JSON or not text.isprintable():
@@ -183,7 +187,7 @@ def _member(text: str) -> str:
     return text
 
 
-def _times(found: re.Match[str], open_end: int) -> tuple[int, int]:
+def _repetitions(found: re.Match[str], open_end: int) -> tuple[int, int]:
     signs = {"*": (0, open_end), "+": (1, open_end), "?": (0, 1)}
     if found[0] in signs:
         return signs[found[0]]

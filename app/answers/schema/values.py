@@ -8,27 +8,26 @@ where the document's schema has a value within the limits, one of those.
 from collections.abc import Mapping
 
 from app.answers.schema import scalars
-from app.answers.schema.bounds import Limits, counts, integer_bounds, number_bounds
-from app.answers.schema.members import members_of
 from app.answers.schema.patterns import bounded_pattern
+from app.answers.schema.scalars import Limits, count_bounds, enum_members, integer_bounds, number_bounds
 from app.domain import Json
 from app.json_data import json_schemas
 from app.json_data.tool_names import is_writable
 
-MOST_LEAST_TEXT = 4_096
-"""Characters of a text, where the document asks for more than our longest."""
-SHORT_TEXT = 64
-"""Characters of a text in an object whose properties the document leaves open."""
-MOST_LEAST_ITEMS = 128
-"""Items of an array, where the document asks for more than our most."""
-OPEN_PROPERTIES, MOST_LEAST_PROPERTIES = 4, 50
-"""Properties of an object that the document leaves open. Their names are the only texts without a longest length:
-neither library can limit them in a way that both understand. Ours, and the most that a document may ask for."""
-ALTERNATIVES = 8
-"""Schemas of an anyOf."""
-DEPTH = 5
-"""Objects and arrays within each other; vLLM takes 64 levels of JSON, and one of ours is up to eight."""
-NODES = 400
+_MAX_MIN_LENGTH = 4_096
+"""The largest `minLength` that is kept: characters of a text, where a document asks for more than the limit."""
+_OPEN_TEXT = 64
+"""Most characters of a text in an object whose properties the document leaves open."""
+_MAX_MIN_ITEMS = 128
+"""The largest `minItems` that is kept: items of an array, where a document asks for more than the limit."""
+_OPEN_PROPERTIES, _MAX_MIN_PROPERTIES = 4, 50
+"""Most properties of an object that the document leaves open, and the largest `minProperties` that is kept. Names of
+these properties are the only texts without a longest length: the libraries have no common way to limit them."""
+_MAX_ALTERNATIVES = 8
+"""Schemas of an `anyOf` that are kept."""
+_MAX_DEPTH = 5
+"""Objects and arrays within each other; vLLM takes 64 levels of JSON, of which one of these makes up to eight."""
+_MAX_NODES = 400
 """Schemas within one parameter; later ones become empty objects and arrays, or text."""
 
 _TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
@@ -42,9 +41,9 @@ _IMPLIED: Mapping[str, str] = {
 
 
 def value_schema(schema: Mapping[str, Json], limits: Limits) -> dict[str, Json]:
-    """The bounded schema.
+    """The parameter's schema with an end to everything.
 
-    A schema that is not valid, or holds a reference, allows any scalar, as the validator then allows everything.
+    For a schema that is not valid, or holds a reference: any scalar, as the validator then allows everything.
     """
     try:
         if json_schemas.schema_problem(dict(schema)) is not None:
@@ -55,7 +54,7 @@ def value_schema(schema: Mapping[str, Json], limits: Limits) -> dict[str, Json]:
 
 
 class _Bounding:
-    """Of one parameter's schema."""
+    """Bounds one parameter's schema, and counts the schemas within it."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -65,10 +64,10 @@ class _Bounding:
         self._nodes += 1
         if not isinstance(schema, Mapping) or not schema:
             return scalars.scalar(self._limits.text)
-        schema = _one_of_all(schema)
-        if members := members_of(schema):
+        schema = _merge_all_of(schema)
+        if members := enum_members(schema):
             return {"enum": members}
-        if choices := _choices(schema):
+        if choices := _alternatives(schema):
             return _any_of([self.bounded(each, depth) for each in choices])
         types = _types(schema)
         if not types:
@@ -91,23 +90,23 @@ class _Bounding:
         return {"type": kind}
 
     def _text(self, schema: Mapping[str, Json]) -> dict[str, Json]:
-        least, most = counts(schema, "Length", longest=self._limits.text, most_asked=MOST_LEAST_TEXT)
+        least, most = count_bounds(schema, "Length", longest=self._limits.text, most_asked=_MAX_MIN_LENGTH)
         pattern = schema.get("pattern")
         if isinstance(pattern, str):
             bounded = bounded_pattern(pattern, most)
             return scalars.text(least, most) if bounded is None else {"type": "string", "pattern": bounded}
-        form = schema.get("format")
-        return (
-            scalars.formatted(form) if isinstance(form, str) and form in scalars.FORMATS else scalars.text(least, most)
-        )
+        name = schema.get("format")
+        if isinstance(name, str) and name in scalars.FORMATS:
+            return scalars.text_of_format(name)
+        return scalars.text(least, most)
 
     def _array(self, schema: Mapping[str, Json], depth: int) -> dict[str, Json]:
         items = schema.get("items")
-        least, most = counts(schema, "Items", longest=self._limits.items, most_asked=MOST_LEAST_ITEMS)
+        least, most = count_bounds(schema, "Items", longest=self._limits.items, most_asked=_MAX_MIN_ITEMS)
         places = schema.get("prefixItems")
         if (items is False and not places) or most == 0 or self._is_full(depth):
             return {"type": "array", "items": {"type": "null"}, "maxItems": 0}
-        if isinstance(places, list) and len(places) <= MOST_LEAST_ITEMS:
+        if isinstance(places, list) and len(places) <= _MAX_MIN_ITEMS:
             each = [self.bounded(place, depth) for place in places]
             each += [self.bounded(items, depth)] * (least - len(each))
             return {"type": "array", "prefixItems": each, "items": False, "minItems": len(each), "maxItems": len(each)}
@@ -127,16 +126,16 @@ class _Bounding:
             known = {}
         properties: dict[str, Json] = {}
         for name, each in known.items():
-            if name in required or self._nodes < NODES:
+            if name in required or self._nodes < _MAX_NODES:
                 properties[name] = self.bounded(each, depth)
         return closed_object(properties, [name for name in required if name in properties])
 
     def _open_object(self, schema: Mapping[str, Json], additional: Json, depth: int) -> dict[str, Json]:
-        least, most = counts(schema, "Properties", longest=OPEN_PROPERTIES, most_asked=MOST_LEAST_PROPERTIES)
+        least, most = count_bounds(schema, "Properties", longest=_OPEN_PROPERTIES, most_asked=_MAX_MIN_PROPERTIES)
         if most == 0:
             return closed_object({}, [])
         free = not isinstance(additional, Mapping) or not additional
-        values = scalars.scalar(SHORT_TEXT) if free else self.bounded(additional, depth)
+        values = scalars.scalar(_OPEN_TEXT) if free else self.bounded(additional, depth)
         return {
             "type": "object",
             "additionalProperties": values,
@@ -145,11 +144,11 @@ class _Bounding:
         }
 
     def _is_full(self, depth: int) -> bool:
-        return depth > DEPTH or self._nodes >= NODES
+        return depth > _MAX_DEPTH or self._nodes >= _MAX_NODES
 
 
 def closed_object(properties: Mapping[str, Json], required: list[str]) -> dict[str, Json]:
-    """An object with these properties, in this order, and no others."""
+    """The schema of an object with these properties, in this order, and no others."""
     closed = {"type": "object", "properties": dict(properties), "required": required, "additionalProperties": False}
     # xgrammar takes objects for one that differ in the order of their properties, or by one named title, description
     # or default, and follows the first of them. A keyword that nobody knows keeps them apart.
@@ -161,8 +160,8 @@ def _any_of(schemas: list[dict[str, Json]]) -> dict[str, Json]:
     return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
 
 
-def _one_of_all(schema: Mapping[str, Json]) -> Mapping[str, Json]:
-    """`allOf` as one schema; of two parts that say different things of one keyword, the first counts."""
+def _merge_all_of(schema: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The schema with its `allOf` merged in; where two parts differ in a keyword, the first counts."""
     parts = schema.get("allOf")
     if not isinstance(parts, list):
         return schema
@@ -170,7 +169,7 @@ def _one_of_all(schema: Mapping[str, Json]) -> Mapping[str, Json]:
     for part in parts:
         if not isinstance(part, Mapping):
             continue
-        for key, value in _one_of_all(part).items():
+        for key, value in _merge_all_of(part).items():
             if key == "properties" and isinstance(whole.get(key), Mapping):
                 whole[key] = {**value, **whole[key]}
             elif key == "required" and isinstance(whole.get(key), list):
@@ -180,7 +179,7 @@ def _one_of_all(schema: Mapping[str, Json]) -> Mapping[str, Json]:
     return whole
 
 
-def _choices(schema: Mapping[str, Json]) -> list[Mapping[str, Json]]:
+def _alternatives(schema: Mapping[str, Json]) -> list[Mapping[str, Json]]:
     """The alternatives of anyOf or oneOf, each with what the schema says beside them.
 
     Empty where there are none, or where the schema itself says what its object or array holds.
@@ -191,7 +190,7 @@ def _choices(schema: Mapping[str, Json]) -> list[Mapping[str, Json]]:
     base = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
     of_base = set(_types(base))
     choices: list[Mapping[str, Json]] = []
-    for each in listed[:ALTERNATIVES]:
+    for each in listed[:_MAX_ALTERNATIVES]:
         if isinstance(each, Mapping):
             fitting = [kind for kind in _types(each) if not of_base or kind in of_base]
             if fitting or not _types(each):

@@ -13,7 +13,7 @@ from app.db.models import DecisionRow, FeedbackRow, UserRow
 from app.domain import Decision, Json, Tool, ToolCall
 from app.domain.adapters import Served
 from app.json_data.tools import tool_from_json, tool_to_json
-from app.json_data.values import storable
+from app.json_data.values import replace_unstorable
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class DecisionRepository:
             "adapter": decision.adapter,
             "asked_adapter": decision.asked_adapter,
             # PostgreSQL's text has no NUL and no half surrogates; a model may write both.
-            "raw_output": storable(decision.raw_output),
+            "raw_output": replace_unstorable(decision.raw_output),
             "problems": [[p.kind, p.parameter, p.reason] for p in decision.problems] or None,
             "catalogue_revision": decision.catalogue_revision,
             "usage": dict(decision.usage),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.catalogue.checks import check_depth, checked
+from app.catalogue.checks import check_depth, check_tool
 from app.catalogue.rapidapi import parse_document
 from app.domain import Json, Parameter, Tool
 from app.errors import DocumentError
@@ -53,7 +53,7 @@ def tool_of(document: Mapping[str, Json]) -> Tool:
             "api_description": next(described, None),
         }
     )
-    return tool if parts is not None else checked(replace(tool, name=name, category="", provider="", api=name))
+    return tool if parts is not None else check_tool(replace(tool, name=name, category="", provider="", api=name))
 
 
 def undocumented(name: str, parts: tuple[str, str, str] | None) -> Tool:

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from app.domain import Json
-from app.extraction.inputs import FEATURES
+from app.extraction.extract import FEATURES
 from app.retrieval.functional_fit import functional_fit
 from app.retrieval.matcher import WEIGHTS, Matcher, MatcherWeights
 from app.retrieval.preferences import PreferenceRanker

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from app.domain import HistorySetting
-from app.extraction.inputs import FEATURES
+from app.extraction.extract import FEATURES
 from app.retrieval.matcher import MatcherWeights
 from training.common.stages import NO_PROGRESS, Progress
 from training.fitting.matcher.lists import Lists, UseLists

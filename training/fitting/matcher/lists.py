@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.domain import Rating, Tool
-from app.extraction.inputs import input_features
+from app.extraction.extract import input_features
 from app.retrieval.functional_fit import functional_fit
 from app.retrieval.matcher import relative_inputs, with_mean
 from training.common.embedding import Vectors

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from app.domain import Json
-from app.extraction.text import words_of
+from app.extraction.words import word_set
 from training.common.seeding import rng
 from training.data.records import ToolUse
 from training.generators.values import Value, make_value
@@ -35,7 +35,7 @@ _OPENED, _CLOSED = 0.12, 0.1
 _END = re.compile(r"[.?!]$")
 _CLOSED_BY = re.compile(r"[.?!][\"”')]?$|[\"”]$")
 _DAYS = ("date", "past_date", "future_date", "year")
-_ACRONYMS = words_of("qr pdf sms ip url seo dns ssl tv ai dna css html json xml csv gps vat esg nba tls api ev uv")
+_ACRONYMS = word_set("qr pdf sms ip url seo dns ssl tv ai dna css html json xml csv gps vat esg nba tls api ev uv")
 _INNER_TAIL = re.compile(r"^\s*[,(]")
 _WORDS = re.compile(r"[^\W_]+")
 _VOWEL = re.compile(r"(?!uni|use|usa|eu|one\b)[aeiou]|x-|hour|honest|sms|ssl|mp3|html|seo")

@@ -6,11 +6,11 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from app.answers.reading.json_texts import Truncated, behind, json_value, objects_in
-from app.answers.validation import invalid_parameters, value_problem
+from app.answers.json_text import Truncated, find_objects, json_value, text_after
+from app.answers.validation import parameter_problems, value_problem
 from app.domain import Json, Parameter, Tool
 from app.json_data.tool_names import alias
-from app.json_data.values import storable
+from app.json_data.values import replace_unstorable
 from app.prompting.text import cut, one_line
 from training.data.records import Attributes, ToolUse
 from training.generators.writer import PlannedInteraction, WriterRejected
@@ -103,8 +103,8 @@ def _objects(answer: Answer) -> list[dict[str, Json]]:
         raise WriterRejected("blank", f"the answer is empty ({cut(answer.finish_reason, 40)})")
     found = []
     try:
-        for each in objects_in(behind(answer.text, _THOUGHT_END)):
-            found.append(storable(each.value))  # noqa: PERF401 (what was found counts, also where the next raises)
+        for each in find_objects(text_after(answer.text, _THOUGHT_END)):
+            found.append(replace_unstorable(each.value))  # noqa: PERF401 (what was found counts, also where the next raises)
     except Truncated:
         pass
     if not found:
@@ -162,10 +162,10 @@ def _name(value: Json) -> str:
 def _tool_use(found: Mapping[str, Json], tool: Tool) -> ToolUse:
     text = _text(found, "instruction")
     parameters = coerced(tool, _parameters(found))
-    problems = invalid_parameters(tool, parameters)
+    problems = parameter_problems(tool, parameters)
     if problems:
         reasons = "; ".join(each.reason for each in problems[:5])
-        raise WriterRejected("invalid_parameters", cut(storable(reasons), _LONGEST_DETAIL))
+        raise WriterRejected("invalid_parameters", cut(replace_unstorable(reasons), _LONGEST_DETAIL))
     return ToolUse(text, parameters)
 
 
@@ -193,14 +193,14 @@ def _parameters(found: Mapping[str, Json]) -> dict[str, Json]:
 
 def _read(text: str) -> Json:
     try:
-        return storable(json_value(text))
+        return replace_unstorable(json_value(text))
     except ValueError:
         pass
     try:
-        found = next(objects_in(text), None)
+        found = next(find_objects(text), None)
     except Truncated:
         found = None
-    return storable(found.value) if found is not None else text
+    return replace_unstorable(found.value) if found is not None else text
 
 
 def coerced(tool: Tool, parameters: Mapping[str, Json]) -> dict[str, Json]:

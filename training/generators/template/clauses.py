@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterable
 
 from app.domain import Tool
-from app.extraction.text import words_of
+from app.extraction.words import word_set
 from app.retrieval.texts import split_name
 
-_VERBS = words_of(
+_VERBS = word_set(
     "access add analyse analyze book browse build calculate capture cancel change check classify clean compare "
     "compile compress compute convert correct count create decode delete detect determine discover display download "
     "edit encode enrich estimate evaluate explore export extract fetch filter find format generate geocode get give "
@@ -18,7 +18,7 @@ _VERBS = words_of(
     "sort split start store submit suggest summarize tell test track transform translate update upload validate "
     "verify view "
 )
-_AS_GET = words_of("return provide receive obtain pull retrieve give query display")
+_AS_GET = word_set("return provide receive obtain pull retrieve give query display")
 _LEAD = re.compile(
     r"^(?:this|the|our|an?|use (?:this|the|our)|with this|using this|via this)?\s*(?:simple|powerful|free)?\s*"
     r"(?:api|endpoint|end ?point|method|service|call|route|function|request|operation|resource|tool|feature)?\s*"
@@ -40,7 +40,7 @@ _BY = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_POINTING = words_of("this these it we our you use used please note if for in by with here")
+_POINTING = word_set("this these it we our you use used please note if for in by with here")
 """What begins so speaks of the document rather than of what the tool does."""
 _LONGEST = 100
 _FEWEST = 3

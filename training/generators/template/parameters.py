@@ -6,7 +6,7 @@ from random import Random
 
 from app.answers.validation import value_problem
 from app.domain import Json, Parameter
-from app.extraction.kinds import kind_of
+from app.extraction.profile import parameter_kind
 from app.retrieval.texts import split_name
 from training.generators.values import Value, make_value
 
@@ -16,7 +16,7 @@ _KINDS: Mapping[str, str] = {
     "color": "color", "domain": "domain", "ticker": "ticker", "airport": "airport", "count": "count", "text": "text",
     "query": "topic", "place": "city", "currency": "currency",
 }  # fmt: skip
-"""Kinds of parameters (`app.extraction.kinds`) by kinds of values."""
+"""Kinds of parameters (`app.extraction.profile`) by kinds of values."""
 _CODES = {"language": ("language", "language_code"), "country": ("country", "country_code")}
 _LABELS = {"q": "query", "s": "search term", "lang": "language", "num": "number", "cc": "country code", "dt": "date"}
 _LONGEST_SAID = 80
@@ -67,7 +67,7 @@ def _made(parameter: Parameter, random: Random) -> Value | None:
 
 
 def _kind(parameter: Parameter) -> str:
-    return kind_of(
+    return parameter_kind(
         tuple(split_name(parameter.name).lower().split()),
         str(parameter.schema.get("type")),
         parameter.schema,

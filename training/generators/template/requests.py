@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
-from app.extraction.text import words_of
+from app.extraction.words import word_set
 
 _REGISTERS = {"terse": 0.2, "polite": 0.22, "question": 0.2, "context": 0.22, "several": 0.16}
 _FRAMES = {
@@ -59,7 +59,7 @@ _LISTS = (
     ("{name} = {said}", ", {}"),
 )
 _LIKE_GET = ("get", "get", "fetch", "look up", "find", "pull up", "check")
-_SEEKING = words_of("get fetch find list show search see view look")
+_SEEKING = word_set("get fetch find list show search see view look")
 
 
 def request(clause: str, values: Sequence[tuple[str, str]], random: Random) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.answers.validation import invalid_parameters
+from app.answers.validation import parameter_problems
 from app.domain import HistorySetting, Interaction, Json, Tool
 from app.retrieval.texts import split_name
 from training.common.seeding import rng
@@ -99,7 +99,7 @@ class TemplateWriter:
                     parameters[parameter.name] = value.value
                     spoken.append((label(parameter), value.said))
             use = ToolUse(request(without_inputs(said, (name for name, _ in spoken)), spoken, random), parameters)
-        problems = invalid_parameters(tool, use.parameters)
+        problems = parameter_problems(tool, use.parameters)
         if problems:
             raise WriterRejected("invalid_parameters", problems[0].reason)
         return use
