@@ -18,11 +18,12 @@ from tests.support.fake_vllm import FakeVllm, answering, completion, reply
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.tiny_model import tiny_adapter, tiny_model, tiny_tokenizer
 from training.data.records import Part
-from training.evaluate.config import ModelSystem
-from training.evaluate.evaluate import Evaluation, Wanted
+from training.evaluate.answers import AnswerFile
+from training.evaluate.config import ModelConfig
 from training.evaluate.metrics import judge
 from training.evaluate.model import AskedModel
 from training.evaluate.opening import open_system
+from training.evaluate.run import Evaluation, Selection
 from training.evaluate.systems import Failed
 from training.examples import Question
 
@@ -50,7 +51,7 @@ def asked(
     budget: int = 4000,
     **settings: Any,
 ) -> AskedModel:
-    config = ModelSystem.model_validate({"name": "m", "kind": "model", "base": "b", **settings})
+    config = ModelConfig.model_validate({"name": "m", "kind": "model", "base": "b", **settings})
     prompts = PromptBuilder(tokenizer, format_named(format), 100_000 if config.right_cut else budget)
     return AskedModel(config, engine, prompts, adapter=None, budget=budget, sleep=no_sleep)
 
@@ -73,7 +74,7 @@ async def test_a_right_answer_is_read_as_the_right_call_with_probabilities(token
         lambda _: right_answer(QUESTION, AnswerStyle.LABELLED_NAME), label_logprobs=chances(QUESTION, place)
     )
     row = await asked(tokenizer, engine).answer(QUESTION)
-    assert judge(row.said, QUESTION.instance).joint
+    assert judge(row.call, QUESTION.instance).joint
     assert row.probabilities is not None
     assert max(row.probabilities, key=row.probabilities.__getitem__) == QUESTION.instance.answer.tool_name
     request = engine.requests[0]
@@ -83,7 +84,7 @@ async def test_a_right_answer_is_read_as_the_right_call_with_probabilities(token
 async def test_fused_has_the_model_write_the_other_tool_anew(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine()
     row = await asked(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
-    assert (row.said.tool, row.decided_by) == (QUESTION.ranked[0].tool.name, "fused")
+    assert (row.call.tool, row.decided_by) == (QUESTION.ranked[0].tool.name, "fused")
     whole, one = [request.schema for request in engine.requests]
     assert whole is not None
     assert one is not None
@@ -102,7 +103,7 @@ async def test_fused_keeps_the_models_own_answer_where_the_other_is_not_written(
 
     engine = ScriptedEngine(once, label_logprobs=chances(QUESTION, OTHER))
     row = await asked(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
-    assert (row.said.tool, row.decided_by, len(engine.requests)) == (other.name, "model", 2)
+    assert (row.call.tool, row.decided_by, len(engine.requests)) == (other.name, "model", 2)
 
 
 async def test_parameters_may_be_the_rules(tokenizer: PromptTokenizer) -> None:
@@ -110,18 +111,18 @@ async def test_parameters_may_be_the_rules(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine(lambda _: json.dumps(written))
     by_model = await asked(tokenizer, engine).answer(QUESTION)
     by_rules = await asked(tokenizer, engine, parameters="rules").answer(QUESTION)
-    assert (by_model.said.parameters, by_model.said.tool) == ({"days": 5}, by_rules.said.tool)
-    assert by_rules.said.parameters != {"days": 5}
+    assert (by_model.call.parameters, by_model.call.tool) == ({"days": 5}, by_rules.call.tool)
+    assert by_rules.call.parameters != {"days": 5}
 
 
 async def test_free_generation_may_be_anything(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine(lambda _: "I would rather not.")
     row = await asked(tokenizer, engine, schema=False).answer(QUESTION)
     assert engine.requests[0].schema is None
-    assert (row.said.problem, row.text) == ("invalid_format", "I would rather not.")
+    assert (row.call.problem, row.text) == ("invalid_format", "I would rather not.")
     engine.answer = lambda _: '{"tool_name": "Made.Up.Tool", "parameters": {"days": 3}}'
     row = await asked(tokenizer, engine, schema=False).answer(QUESTION)
-    assert (row.said.problem, row.said.parameters) == ("tool_hallucination", {"days": 3})
+    assert (row.call.problem, row.call.parameters) == ("tool_hallucination", {"days": 3})
 
 
 async def test_right_cut_prompts_lose_their_right_end(tokenizer: PromptTokenizer) -> None:
@@ -146,7 +147,7 @@ async def test_an_engine_that_is_away_is_asked_again_and_one_that_refuses_is_not
     engine = ScriptedEngine()
     answers: list[Any] = [EngineDown("away"), EngineDown("away"), right_answer(QUESTION, AnswerStyle.LABELLED_NAME)]
     engine.answer = lambda _: answers.pop(0)
-    assert judge((await asked(tokenizer, engine).answer(QUESTION)).said, QUESTION.instance).joint
+    assert judge((await asked(tokenizer, engine).answer(QUESTION)).call, QUESTION.instance).joint
     engine.answer = lambda _: EngineDown("away")
     with pytest.raises(Failed, match="asked 3 times"):
         await asked(tokenizer, engine, retries=2).answer(QUESTION)
@@ -169,13 +170,13 @@ async def test_a_model_behind_vllm_is_asked_by_its_names_there(tmp_path: Path) -
     server.behaviour = answering(reply(completion(right_answer(QUESTION, AnswerStyle.LABELLED_NAME), model="dpo")))
     await server.start()
     values = {"name": "v", "kind": "model", "engine": "vllm", "base": str(tmp_path), "url": server.url}
-    config = ModelSystem.model_validate(
+    config = ModelConfig.model_validate(
         {**values, "adapter": "models/none/dpo", "served_model": "big", "prompt_format": "hinted-1"}
     )
     for settings, model in (({}, "dpo"), ({"served_adapter": "one"}, "one"), ({"adapter": None}, "big")):
         system = open_system(config.model_copy(update=settings), None)  # type: ignore[arg-type]
         row = await system.answer(QUESTION)
-        assert judge(row.said, QUESTION.instance).joint
+        assert judge(row.call, QUESTION.instance).joint
         assert server.received[-1].document["model"] == model
         await system.close()
     await server.stop()
@@ -185,17 +186,17 @@ def test_a_model_in_this_process_is_evaluated_from_its_files(tmp_path: Path) -> 
     base = tiny_model(tmp_path / "base")
     adapter = tiny_adapter(base, tmp_path / "adapter", 1)
     values = {"name": "tiny", "kind": "model", "base": str(base), "adapter": str(adapter), "threads": 1}
-    config = ModelSystem.model_validate({**values, "prompt_format": "hinted-1", "max_tokens": 60})
+    config = ModelConfig.model_validate({**values, "prompt_format": "hinted-1", "max_tokens": 60})
     evaluation = Evaluation(benchmark(tmp_path / "benchmark"))
-    done = evaluation.evaluate(config, Wanted(Part.TEST, instances=2))
-    assert (done.ran.asked, done.ran.failed) == (2, 0)
-    assert all(each.row.text and each.row.probabilities for each in done.scores.judged)
+    done = evaluation.evaluate(config, Selection(Part.TEST, count=2))
+    assert (done.counts.asked, done.counts.failed) == (2, 0)
+    assert all(row.text and row.probabilities for row in AnswerFile(done.directory).rows(Part.TEST).values())
     # Other weights are another system.
     tiny_adapter(base, adapter, 2)
     with pytest.raises(SetupError, match=r"adapter adapter_model\.safetensors changed"):
-        evaluation.evaluate(config, Wanted(Part.TEST))
-    gone = ModelSystem.model_validate({**values, "adapter": str(tmp_path / "gone")})
+        evaluation.evaluate(config, Selection(Part.TEST))
+    gone = ModelConfig.model_validate({**values, "adapter": str(tmp_path / "gone")})
     with pytest.raises(SetupError, match="train it first"):
-        evaluation.evaluate(gone, Wanted(Part.TEST))
+        evaluation.evaluate(gone, Selection(Part.TEST))
     with pytest.raises(SetupError, match="prompt_format"):
-        evaluation.evaluate(ModelSystem.model_validate({**values, "name": "other"}), Wanted(Part.TEST))
+        evaluation.evaluate(ModelConfig.model_validate({**values, "name": "other"}), Selection(Part.TEST))

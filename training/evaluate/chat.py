@@ -8,7 +8,7 @@ import httpx
 from app.prompting.builder import PromptBuilder
 from training.evaluate.answers import Row
 from training.evaluate.asking import prompt_of
-from training.evaluate.config import ChatSystem
+from training.evaluate.config import ChatConfig
 from training.evaluate.patience import Sleep, patiently
 from training.evaluate.reading import read, said_of
 from training.evaluate.systems import Failed
@@ -26,7 +26,7 @@ class AskedEndpoint:
     """The same wire and the same patience as the `openai` writer, without its cache: the answers are one."""
 
     def __init__(
-        self, config: ChatSystem, prompts: PromptBuilder, api_key: str | None, *, sleep: Sleep = asyncio.sleep
+        self, config: ChatConfig, prompts: PromptBuilder, api_key: str | None, *, sleep: Sleep = asyncio.sleep
     ) -> None:
         self._config = config
         self._prompts = prompts

@@ -21,8 +21,8 @@ from app.prompting.builder import PromptBuilder
 from app.prompting.prompt import Prompt
 from training.evaluate.answers import Row
 from training.evaluate.asking import prompt_of
-from training.evaluate.config import ModelSystem
-from training.evaluate.metrics import Said
+from training.evaluate.config import ModelConfig
+from training.evaluate.metrics import AnsweredCall
 from training.evaluate.patience import Sleep, patiently
 from training.evaluate.reading import read, said_of
 from training.evaluate.systems import Failed
@@ -45,7 +45,7 @@ class _Choice:
 class AskedModel:
     def __init__(
         self,
-        config: ModelSystem,
+        config: ModelConfig,
         engine: Engine,
         prompts: PromptBuilder,
         *,
@@ -85,14 +85,14 @@ class AskedModel:
     async def close(self) -> None:
         await self._engine.close()
 
-    def _said(self, answer: Answer | InvalidAnswer, question: Question) -> Said:
+    def _said(self, answer: Answer | InvalidAnswer, question: Question) -> AnsweredCall:
         rule = self._config.parameters
         if rule is ParameterRule.MODEL or isinstance(answer, InvalidAnswer):
             return said_of(answer)
         instance, tool = question.instance, answer.tool
         extraction = extract_parameters(instance.instruction, tool, now=instance.asked_at)
         written, _ = mend(answer, extraction.parameters)
-        return Said(tool.name, filled(rule, instance.instruction, tool, written, extraction))
+        return AnsweredCall(tool.name, filled(rule, instance.instruction, tool, written, extraction))
 
     async def _choose(self, question: Question, prompt: Prompt) -> _Choice:
         ask = partial(self._generated, question, prompt)

@@ -7,7 +7,7 @@ from app.answers.reading.json_texts import Truncated, objects_in
 from app.domain import AnswerStyle, Json, Tool
 from app.errors import InvalidAnswer
 from app.json_data.values import storable
-from training.evaluate.metrics import Said
+from training.evaluate.metrics import AnsweredCall
 
 
 def read(text: str, tools: Sequence[Tool], labels: Sequence[str], style: AnswerStyle) -> Answer | InvalidAnswer:
@@ -17,11 +17,11 @@ def read(text: str, tools: Sequence[Tool], labels: Sequence[str], style: AnswerS
         return error
 
 
-def said_of(answer: Answer | InvalidAnswer) -> Said:
+def said_of(answer: Answer | InvalidAnswer) -> AnsweredCall:
     if isinstance(answer, Answer):
-        return Said(answer.tool.name, answer.parameters)
+        return AnsweredCall(answer.tool.name, answer.parameters)
     made_up = answer.kind == ErrorType.TOOL_HALLUCINATION
-    return Said(None, _parameters(answer.text) if made_up else None, str(answer.kind))
+    return AnsweredCall(None, _parameters(answer.text) if made_up else None, str(answer.kind))
 
 
 def _parameters(text: str) -> Mapping[str, Json] | None:

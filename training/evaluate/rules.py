@@ -7,13 +7,13 @@ from app.extraction import extract_parameters
 from training.data.records import Instance
 from training.data.systems import Chooser, Scenes, Systems
 from training.evaluate.answers import Row
-from training.evaluate.config import RuleSystem
-from training.evaluate.metrics import Said
+from training.evaluate.config import RuleConfig
+from training.evaluate.metrics import AnsweredCall
 from training.examples import Question
 
 
 class ByRules:
-    def __init__(self, config: RuleSystem, scenes: Scenes) -> None:
+    def __init__(self, config: RuleConfig, scenes: Scenes) -> None:
         systems = Systems(scenes)
         without_history: Mapping[str, Chooser] = {"retrieval": systems.retrieval, "fit": systems.fit}
         self._kind = config.kind
@@ -37,5 +37,5 @@ def _best_ranked(question: Question) -> str:
     return question.ranked[0].tool.name
 
 
-def _said(tool: Tool, instance: Instance) -> Said:
-    return Said(tool.name, extract_parameters(instance.instruction, tool, now=instance.asked_at).parameters)
+def _said(tool: Tool, instance: Instance) -> AnsweredCall:
+    return AnsweredCall(tool.name, extract_parameters(instance.instruction, tool, now=instance.asked_at).parameters)

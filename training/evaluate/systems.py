@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from training.evaluate.answers import Row
-from training.evaluate.metrics import ErrorKind, Said
+from training.evaluate.metrics import AnsweredCall, ErrorKind
 from training.examples import Question
 
 
@@ -36,4 +36,6 @@ class Failure:
 
     @property
     def row(self) -> Row:
-        return Row(self.question.instance.id, Said(None, None, ErrorKind.FAILED_REQUEST.value), detail=self.detail)
+        return Row(
+            self.question.instance.id, AnsweredCall(None, None, ErrorKind.FAILED_REQUEST.value), detail=self.detail
+        )
