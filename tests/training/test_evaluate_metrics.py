@@ -57,6 +57,8 @@ def test_an_answer_has_one_error_on_the_tools_side_and_one_on_the_parameters(
         ([1, 2], [2, 1], False),
         ([1], [1, 1], False),
         ([True], [1], False),
+        ({"a": [1, {"b": 2.0}]}, {"a": [1.0, {"b": 2}]}, True),
+        ({"a": None}, {}, False),
         ("a\x00", "a\ufffd", True),
         (None, "", False),
     ],
