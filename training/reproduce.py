@@ -11,9 +11,8 @@ from app.domain import Json
 from training.common.stages import Progress
 from training.data.benchmark import open_benchmark
 from training.finetune.config import load_config as load_finetuning
-from training.finetune.pair_rows import gather_dpo, make_pairs
+from training.finetune.pair_rows import make_pairs
 from training.finetune.run import finetune
-from training.finetune.sft import gather_sft
 from training.fitting.matcher.build import fit_built
 from training.petoolbench.build import build
 from training.petoolbench.config import load_config as load_benchmark
@@ -43,7 +42,7 @@ def reproduce(
     tell("Base model")
     base = make_base(config, open_benchmark(built), places.models / "small" / "base", places.work, progress, tell)
     changes = [f"benchmark={built}", f"base={base}"]
-    for stage, gather in (("sft", gather_sft), ("dpo", gather_dpo)):
+    for stage in ("sft", "dpo"):
         adapters = base.parent
         of_stage = [*changes, f"out={adapters / stage}"]
         if stage == "dpo":
@@ -53,5 +52,5 @@ def reproduce(
             tell("Preference pairs")
             scores["pairs"] = make_pairs(settings, progress).report
         tell(f"Adapter {stage}")
-        scores[stage] = finetune(settings, gather, progress, tell).manifest.scores
+        scores[stage] = finetune(settings, progress, tell).manifest.scores
     return scores

@@ -18,7 +18,7 @@ from tests.support.catalogue import QUIET_SEARCH, QUIET_TRANSLATE, QUIET_WEATHER
 from tests.support.shipped import BUDGET, manifest, random_matcher, shipped_models
 from tests.support.steps import add_history, call, interaction, ok
 from tests.support.tiny_model import tiny_model
-from training.evaluate.config import ModelSystem, load_system
+from training.evaluate.config import ModelConfig, load_system
 
 DIMENSION = 384
 
@@ -211,7 +211,7 @@ def test_where_the_rules_fill_the_parameters_the_model_chooses_the_tool(
 def test_the_model_that_ships_answers_as_its_evaluation_says(postgres: str, tmp_path: Path, user: str) -> None:
     evaluated = load_system("small-shipped")
     recommended = served(Settings())
-    assert isinstance(evaluated, ModelSystem)
+    assert isinstance(evaluated, ModelConfig)
     assert recommended.adapter_directory is not None
     assert evaluated.adapter is not None
     assert recommended.adapter_directory == evaluated.adapter.resolve()

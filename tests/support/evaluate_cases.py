@@ -11,12 +11,12 @@ from training.data.benchmark import OpenedBenchmark, open_benchmark
 from training.data.dataset import write_dataset
 from training.data.records import Instance, Part
 from training.evaluate.answers import Row
-from training.evaluate.config import RuleSystem
-from training.evaluate.metrics import Said
+from training.evaluate.config import RuleConfig
+from training.evaluate.metrics import AnsweredCall
 from training.examples import Question
 
 CARD = {"config": "cases", "seed": 1, "writer": "template", "tools": 6, "categories": 4, "instances": {}}
-RANKER = RuleSystem(name="ranker", kind="ranker")
+RANKER = RuleConfig(name="ranker", kind="ranker")
 
 
 def benchmark(folder: Path, count: int = 3) -> OpenedBenchmark:
@@ -37,14 +37,14 @@ def questions(part: Part = Part.TEST, policy: Policy | None = None) -> Sequence[
     return OpenedBenchmark(Path("nowhere"), made, None).questions().of(made.of(part), policy=policy)  # type: ignore[arg-type]
 
 
-def right(instance: Instance) -> Said:
-    return Said(instance.answer.tool_name, instance.answer.parameters)
+def right(instance: Instance) -> AnsweredCall:
+    return AnsweredCall(instance.answer.tool_name, instance.answer.parameters)
 
 
 class Telling:
     """Answers each instance with what `say` gives, and keeps the ids it was asked."""
 
-    def __init__(self, say: Callable[[Instance], Said] = right) -> None:
+    def __init__(self, say: Callable[[Instance], AnsweredCall] = right) -> None:
         self._say = say
         self.asked: list[str] = []
 

@@ -11,9 +11,7 @@ from torch import Tensor
 from tests.support.tiny_model import tiny_model
 from training.common.stages import NO_PROGRESS, Progress
 from training.finetune.config import FinetuneConfig
-from training.finetune.pair_rows import gather_dpo
 from training.finetune.run import Finished, finetune
-from training.finetune.sft import gather_sft
 from training.petoolbench.build import build
 from training.petoolbench.config import BenchmarkConfig
 
@@ -76,8 +74,7 @@ def run(
     values: dict[str, Any], *, progress: Progress = NO_PROGRESS, told: list[str] | None = None, **given: Any
 ) -> Finished:
     config = FinetuneConfig.model_validate(values)
-    gather = gather_sft if config.stage == "sft" else gather_dpo
-    return finetune(config, gather, progress, (told if told is not None else []).append, **given)
+    return finetune(config, progress, (told if told is not None else []).append, **given)
 
 
 def tensors(directory: Path) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from tests.support.fake_vllm import Behaviour, Received
 from tests.support.tiny_model import tiny_tokenizer
 from training.evaluate.build_system import open_system
 from training.evaluate.chat import AskedEndpoint
-from training.evaluate.config import ChatSystem
+from training.evaluate.config import ChatConfig
 from training.evaluate.metrics import judge
 from training.evaluate.patience import Failed
 
@@ -51,14 +51,14 @@ async def no_sleep(_: float) -> None:
 
 def asked(endpoint: FakeOpenAI, prompts: PromptBuilder, **settings: Any) -> AskedEndpoint:
     values = {"name": "gpt", "kind": "chat", "base_url": endpoint.base_url, "model": "m", **settings}
-    return AskedEndpoint(ChatSystem.model_validate(values), prompts, "secret", sleep=no_sleep)
+    return AskedEndpoint(ChatConfig.model_validate(values), prompts, "secret", sleep=no_sleep)
 
 
 async def test_an_endpoint_is_asked_in_the_published_layout(endpoint: FakeOpenAI, prompts: PromptBuilder) -> None:
     system = asked(endpoint, prompts)
     row = await system.answer(QUESTION)
     await system.close()
-    assert judge(row.said, QUESTION.instance).joint
+    assert judge(row.call, QUESTION.instance).joint
     assert (row.prompt_tokens, row.completion_tokens) == (100, 20)
     received = endpoint.received[0]
     assert received.headers["authorization"] == "Bearer secret"
@@ -80,7 +80,7 @@ async def test_what_may_go_better_in_a_moment_is_asked_again(
 ) -> None:
     endpoint.behaviour = behaviour
     system = asked(endpoint, prompts)
-    assert judge((await system.answer(QUESTION)).said, QUESTION.instance).joint
+    assert judge((await system.answer(QUESTION)).call, QUESTION.instance).joint
     assert len(endpoint.received) == requests
     await system.close()
 
@@ -115,7 +115,7 @@ async def test_an_answer_that_does_not_come_in_time_has_failed(endpoint: FakeOpe
 
 def test_openais_own_endpoint_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    config = ChatSystem(name="gpt", kind="chat", base_url="https://api.openai.com/v1", model="m")
+    config = ChatConfig(name="gpt", kind="chat", base_url="https://api.openai.com/v1", model="m")
     with pytest.raises(SetupError, match="OPENAI_API_KEY"):
         open_system(config)
 

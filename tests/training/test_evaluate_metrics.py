@@ -8,9 +8,9 @@ import pytest
 from app.domain import HistorySetting, ToolCall
 from tests.support.published_cases import DOTS, PLAIN, UNICODE, instance
 from training.data.records import Part
-from training.evaluate.metrics import ErrorKind, Said, judge, same_value
-from training.evaluate.paper import TABLE_1, TABLE_2
-from training.evaluate.statistics import Share, paired
+from training.evaluate.metrics import AnsweredCall, ErrorKind, judge, same_value
+from training.evaluate.report.paper import TABLE_1, TABLE_2
+from training.evaluate.statistics import Share, paired_test
 
 ASKED = replace(
     instance(1, HistorySetting.PREFERRED_ONLY, Part.TEST), answer=ToolCall(DOTS.name, {"days": 3, "city": "Oslo"})
@@ -20,26 +20,26 @@ RIGHT = {"days": 3, "city": "Oslo"}
 
 
 @pytest.mark.parametrize(
-    ("said", "tool", "parameters"),
+    ("call", "tool", "parameters"),
     [
-        (Said(DOTS.name, RIGHT), None, None),
-        (Said(DOTS.name, {"city": "Oslo", "days": 3.0}), None, None),
-        (Said(PLAIN.name, RIGHT), "tool_preference_mismatch", None),
-        (Said(UNICODE.name, {}), "tool_functionality_mismatch", "parameter_name_mismatch"),
-        (Said("Nobody.Knows.This", RIGHT), "tool_hallucination", None),
-        (Said(None, RIGHT, "tool_hallucination"), "tool_hallucination", None),
-        (Said(None, None, "tool_hallucination"), "tool_hallucination", "parameter_name_mismatch"),
-        (Said(None, None, "invalid_format"), "invalid_format", "invalid_format"),
-        (Said(None, None, "failed_request"), "failed_request", "failed_request"),
-        (Said(DOTS.name, {"city": "Oslo"}), None, "parameter_name_mismatch"),
-        (Said(DOTS.name, {**RIGHT, "ratio": 0.5}), None, "parameter_name_mismatch"),
-        (Said(DOTS.name, {**RIGHT, "days": 4}), None, "parameter_value_mismatch"),
+        (AnsweredCall(DOTS.name, RIGHT), None, None),
+        (AnsweredCall(DOTS.name, {"city": "Oslo", "days": 3.0}), None, None),
+        (AnsweredCall(PLAIN.name, RIGHT), "tool_preference_mismatch", None),
+        (AnsweredCall(UNICODE.name, {}), "tool_functionality_mismatch", "parameter_name_mismatch"),
+        (AnsweredCall("Nobody.Knows.This", RIGHT), "tool_hallucination", None),
+        (AnsweredCall(None, RIGHT, "tool_hallucination"), "tool_hallucination", None),
+        (AnsweredCall(None, None, "tool_hallucination"), "tool_hallucination", "parameter_name_mismatch"),
+        (AnsweredCall(None, None, "invalid_format"), "invalid_format", "invalid_format"),
+        (AnsweredCall(None, None, "failed_request"), "failed_request", "failed_request"),
+        (AnsweredCall(DOTS.name, {"city": "Oslo"}), None, "parameter_name_mismatch"),
+        (AnsweredCall(DOTS.name, {**RIGHT, "ratio": 0.5}), None, "parameter_name_mismatch"),
+        (AnsweredCall(DOTS.name, {**RIGHT, "days": 4}), None, "parameter_value_mismatch"),
     ],
 )
 def test_an_answer_has_one_error_on_the_tools_side_and_one_on_the_parameters(
-    said: Said, tool: str | None, parameters: str | None
+    call: AnsweredCall, tool: str | None, parameters: str | None
 ) -> None:
-    judgement = judge(said, ASKED)
+    judgement = judge(call, ASKED)
     assert (judgement.tool_error, judgement.parameter_error) == (tool, parameters)
     assert judgement.error == (tool or parameters)
     assert judgement.joint == (tool is None and parameters is None)
@@ -57,6 +57,8 @@ def test_an_answer_has_one_error_on_the_tools_side_and_one_on_the_parameters(
         ([1, 2], [2, 1], False),
         ([1], [1, 1], False),
         ([True], [1], False),
+        ({"a": [1, {"b": 2.0}]}, {"a": [1.0, {"b": 2}]}, True),
+        ({"a": None}, {}, False),
         ("a\x00", "a\ufffd", True),
         (None, "", False),
     ],
@@ -67,7 +69,7 @@ def test_values_are_equal_as_json_values(one: Any, other: Any, same: bool) -> No
 
 
 def test_the_papers_tables_agree_in_our_reading_of_its_metrics() -> None:
-    """All but one printed figure: GPT-4o's TPM (see `training.evaluate.paper`)."""
+    """All but one printed figure: GPT-4o's TPM (see `training.evaluate.report.paper`)."""
     of_tool = list(ErrorKind)[1:5]
     of_parameters = [ErrorKind.INVALID_FORMAT, *list(ErrorKind)[5:]]
     odd = []
@@ -90,12 +92,12 @@ def test_wilsons_interval() -> None:
 def test_mcnemars_exact_test_and_the_difference() -> None:
     first = [True] * 9 + [False] * 1 + [True] * 50 + [False] * 40
     second = [False] * 9 + [True] * 1 + [True] * 50 + [False] * 40
-    test = paired(first, second)
+    test = paired_test(first, second)
     assert (test.only_first, test.only_second, test.count, test.difference) == (9, 1, 100, 8.0)
     # Twice the chance of at most one head in ten throws.
     assert test.p == pytest.approx(2 * 11 / 1024)
     assert test.interval[0] < 8.0 < test.interval[1]
-    assert paired(second, first).interval == pytest.approx((-test.interval[1], -test.interval[0]), abs=0.6)
-    assert paired(first, first).p == 1.0
+    assert paired_test(second, first).interval == pytest.approx((-test.interval[1], -test.interval[0]), abs=0.6)
+    assert paired_test(first, first).p == 1.0
     with pytest.raises(ValueError):
-        paired([], [])
+        paired_test([], [])

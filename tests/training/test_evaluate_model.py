@@ -20,13 +20,13 @@ from tests.support.fake_vllm import FakeVllm, answering, completion, reply
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.tiny_model import tiny_adapter, tiny_model, tiny_tokenizer
 from training.data.records import Part
+from training.evaluate.answers import AnswerFile
 from training.evaluate.build_system import open_system
-from training.evaluate.config import ModelSystem
-from training.evaluate.evaluate import Evaluation, Wanted
-from training.evaluate.metrics import Said, judge
+from training.evaluate.config import ModelConfig
+from training.evaluate.metrics import AnsweredCall, judge
 from training.evaluate.patience import Failed
-from training.evaluate.systems import ModelSystem as ServedSystem
-from training.evaluate.systems import RightCutPrompts
+from training.evaluate.run import Evaluation, Selection
+from training.evaluate.systems import ModelSystem, RightCutPrompts
 from training.examples import Question
 
 QUESTION = questions()[1]
@@ -52,10 +52,10 @@ def system(
     format: str = "hinted-1",  # noqa: A002
     budget: int = 4000,
     **settings: Any,
-) -> ServedSystem:
-    config = ModelSystem.model_validate({"name": "m", "kind": "model", "base": "b", **settings})
+) -> ModelSystem:
+    config = ModelConfig.model_validate({"name": "m", "kind": "model", "base": "b", **settings})
     prompts = (RightCutPrompts if config.right_cut else PromptBuilder)(tokenizer, format_named(format), budget)
-    return ServedSystem(config, Model(engine, prompts), sleep=no_sleep)
+    return ModelSystem(config, Model(engine, prompts), sleep=no_sleep)
 
 
 def right_answer(question: Question, style: AnswerStyle) -> str:
@@ -77,7 +77,9 @@ async def test_a_right_answer_is_read_as_the_right_call_with_probabilities(token
     )
     row = await system(tokenizer, engine).answer(QUESTION)
     # A required parameter that the benchmark's call lacks takes the document's default, as in service.
-    assert row.said == Said(QUESTION.instance.answer.tool_name, {"sort": "asc", **QUESTION.instance.answer.parameters})
+    assert row.call == AnsweredCall(
+        QUESTION.instance.answer.tool_name, {"sort": "asc", **QUESTION.instance.answer.parameters}
+    )
     assert row.probabilities is not None
     assert max(row.probabilities, key=row.probabilities.__getitem__) == QUESTION.instance.answer.tool_name
     request = engine.requests[0]
@@ -87,7 +89,7 @@ async def test_a_right_answer_is_read_as_the_right_call_with_probabilities(token
 async def test_fused_has_the_model_write_the_other_tool_anew(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine()
     row = await system(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
-    assert (row.said.tool, row.decided_by) == (QUESTION.ranked.candidates[0].tool.name, "fused")
+    assert (row.call.tool, row.decided_by) == (QUESTION.ranked.candidates[0].tool.name, "fused")
     whole, one = [request.schema for request in engine.requests]
     assert whole is not None
     assert one is not None
@@ -106,7 +108,7 @@ async def test_fused_keeps_the_models_own_answer_where_the_other_is_not_written(
 
     engine = ScriptedEngine(once, label_logprobs=favouring(QUESTION, OTHER))
     row = await system(tokenizer, engine, decision="fused", fusion_weight=1.0).answer(QUESTION)
-    assert (row.said.tool, row.decided_by, len(engine.requests)) == (other.name, "model", 2)
+    assert (row.call.tool, row.decided_by, len(engine.requests)) == (other.name, "model", 2)
 
 
 async def test_parameters_may_be_the_rules(tokenizer: PromptTokenizer) -> None:
@@ -114,24 +116,24 @@ async def test_parameters_may_be_the_rules(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine(lambda _: json.dumps(written))
     by_model = await system(tokenizer, engine).answer(QUESTION)
     by_rules = await system(tokenizer, engine, parameters="rules").answer(QUESTION)
-    assert (by_model.said.parameters, by_model.said.tool) == ({"sort": "asc", "days": 5}, by_rules.said.tool)
-    assert by_rules.said.parameters != {"days": 5}
+    assert (by_model.call.parameters, by_model.call.tool) == ({"sort": "asc", "days": 5}, by_rules.call.tool)
+    assert by_rules.call.parameters != {"days": 5}
 
 
 async def test_free_generation_may_be_anything(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine(lambda _: "I would rather not.")
     row = await system(tokenizer, engine, schema=False, fallback=False).answer(QUESTION)
     assert engine.requests[0].schema is None
-    assert (row.said.problem, row.text) == ("invalid_format", "I would rather not.")
+    assert (row.call.problem, row.text) == ("invalid_format", "I would rather not.")
     engine.answer = lambda _: '{"tool_name": "Made.Up.Tool", "parameters": {"days": 3}}'
     row = await system(tokenizer, engine, schema=False, fallback=False).answer(QUESTION)
-    assert (row.said.problem, row.said.parameters) == ("tool_hallucination", {"days": 3})
+    assert (row.call.problem, row.call.parameters) == ("tool_hallucination", {"days": 3})
 
 
 async def test_what_is_no_call_is_answered_by_the_ranker_as_in_service(tokenizer: PromptTokenizer) -> None:
     engine = ScriptedEngine(lambda _: "I would rather not.")
     row = await system(tokenizer, engine, schema=False).answer(QUESTION)
-    assert (row.said.tool, row.said.problem) == (QUESTION.ranked.candidates[0].tool.name, None)
+    assert (row.call.tool, row.call.problem) == (QUESTION.ranked.candidates[0].tool.name, None)
     assert (row.decided_by, row.text) == ("ranker", "I would rather not.")
 
 
@@ -140,9 +142,9 @@ async def test_invalid_parameters_are_repaired_as_in_service(tokenizer: PromptTo
         "parameters": {"days": "5", "made": "up"}
     }
     row = await system(tokenizer, ScriptedEngine(lambda _: json.dumps(written))).answer(QUESTION)
-    assert row.said.parameters is not None
-    assert row.said.parameters["days"] == 5
-    assert "made" not in row.said.parameters
+    assert row.call.parameters is not None
+    assert row.call.parameters["days"] == 5
+    assert "made" not in row.call.parameters
 
 
 async def test_candidates_that_do_not_fit_are_left_out_as_in_service(tokenizer: PromptTokenizer) -> None:
@@ -150,7 +152,7 @@ async def test_candidates_that_do_not_fit_are_left_out_as_in_service(tokenizer: 
     whole = await system(tokenizer, engine).answer(QUESTION)
     budget = len(engine.requests[0].prompt) // 2
     row = await system(tokenizer, engine, budget=budget).answer(QUESTION)
-    assert row.said.tool in {each.tool.name for each in QUESTION.ranked.candidates}
+    assert row.call.tool in {each.tool.name for each in QUESTION.ranked.candidates}
     assert len(engine.requests[1].labels) < len(engine.requests[0].labels)
     assert len(row.probabilities or ()) == len(engine.requests[1].labels) < len(whole.probabilities or ())
 
@@ -179,7 +181,7 @@ async def test_an_engine_that_is_away_is_asked_again_and_one_that_refuses_is_not
     engine = ScriptedEngine()
     answers: list[Any] = [EngineDown("away"), EngineDown("away"), right_answer(QUESTION, AnswerStyle.LABELLED_NAME)]
     engine.answer = lambda _: answers.pop(0)
-    assert judge((await system(tokenizer, engine).answer(QUESTION)).said, QUESTION.instance).tool
+    assert judge((await system(tokenizer, engine).answer(QUESTION)).call, QUESTION.instance).tool
     engine.answer = lambda _: EngineDown("away")
     with pytest.raises(Failed, match="asked 3 times"):
         await system(tokenizer, engine, retries=2).answer(QUESTION)
@@ -194,7 +196,7 @@ async def test_a_prompt_without_room_for_any_candidate_is_answered_by_the_ranker
 ) -> None:
     engine = ScriptedEngine()
     row = await system(tokenizer, engine, budget=610).answer(QUESTION)
-    assert (row.said.tool, row.decided_by) == (QUESTION.ranked.candidates[0].tool.name, "ranker")
+    assert (row.call.tool, row.decided_by) == (QUESTION.ranked.candidates[0].tool.name, "ranker")
     with pytest.raises(Failed) as failed:
         await system(tokenizer, engine, budget=610, fallback=False).answer(QUESTION)
     assert failed.value.alone
@@ -207,13 +209,13 @@ async def test_a_model_behind_vllm_is_asked_by_its_names_there(tmp_path: Path) -
     server.behaviour = answering(reply(completion(right_answer(QUESTION, AnswerStyle.LABELLED_NAME), model="dpo")))
     await server.start()
     values = {"name": "v", "kind": "model", "engine": "vllm", "base": str(tmp_path), "url": server.url}
-    config = ModelSystem.model_validate(
+    config = ModelConfig.model_validate(
         {**values, "adapter": "models/none/dpo", "served_model": "big", "prompt_format": "hinted-1"}
     )
     for settings, model in (({}, "dpo"), ({"served_adapter": "one"}, "one"), ({"adapter": None}, "big")):
         opened = open_system(config.model_copy(update=settings))
         row = await opened.answer(QUESTION)
-        assert judge(row.said, QUESTION.instance).tool
+        assert judge(row.call, QUESTION.instance).tool
         assert server.received[-1].document["model"] == model
         await opened.close()
     await server.stop()
@@ -223,17 +225,17 @@ def test_a_model_in_this_process_is_evaluated_from_its_files(tmp_path: Path) -> 
     base = tiny_model(tmp_path / "base")
     adapter = tiny_adapter(base, tmp_path / "adapter", 1)
     values = {"name": "tiny", "kind": "model", "base": str(base), "adapter": str(adapter), "threads": 1}
-    config = ModelSystem.model_validate({**values, "prompt_format": "hinted-1", "max_tokens": 60})
+    config = ModelConfig.model_validate({**values, "prompt_format": "hinted-1", "max_tokens": 60})
     evaluation = Evaluation(benchmark(tmp_path / "benchmark"))
-    done = evaluation.evaluate(config, Wanted(Part.TEST, instances=2))
-    assert (done.ran.asked, done.ran.failed) == (2, 0)
-    assert all(each.row.text and each.row.probabilities for each in done.scores.judged)
+    done = evaluation.evaluate(config, Selection(Part.TEST, count=2))
+    assert (done.counts.asked, done.counts.failed) == (2, 0)
+    assert all(row.text and row.probabilities for row in AnswerFile(done.directory).rows(Part.TEST).values())
     # Other weights are another system.
     tiny_adapter(base, adapter, 2)
     with pytest.raises(SetupError, match=r"adapter adapter_model\.safetensors changed"):
-        evaluation.evaluate(config, Wanted(Part.TEST))
-    gone = ModelSystem.model_validate({**values, "adapter": str(tmp_path / "gone")})
+        evaluation.evaluate(config, Selection(Part.TEST))
+    gone = ModelConfig.model_validate({**values, "adapter": str(tmp_path / "gone")})
     with pytest.raises(SetupError, match="train it first"):
-        evaluation.evaluate(gone, Wanted(Part.TEST))
+        evaluation.evaluate(gone, Selection(Part.TEST))
     with pytest.raises(SetupError, match="prompt_format"):
-        evaluation.evaluate(ModelSystem.model_validate({**values, "name": "other"}), Wanted(Part.TEST))
+        evaluation.evaluate(ModelConfig.model_validate({**values, "name": "other"}), Selection(Part.TEST))

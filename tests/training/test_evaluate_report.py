@@ -11,12 +11,10 @@ from tests.support.evaluate_cases import benchmark
 from training.cli import cli
 from training.data.benchmark import OpenedBenchmark
 from training.data.records import Instance, Part
-from training.evaluate.answers import AnswerFile, Identity, Row, append
+from training.evaluate.answers import AnswerFile, Identity, Row, append_row, read_evaluation
 from training.evaluate.config import SystemConfig, load_system
-from training.evaluate.evaluations import read_evaluation
-from training.evaluate.metrics import Said
-from training.evaluate.report import write_evaluation_report
-from training.evaluate.scores import compared
+from training.evaluate.metrics import AnsweredCall, compare_scores
+from training.evaluate.report.write import write_evaluation_report
 
 MODEL = {
     "name": "base", "stage": "sft", "prompt_format": "hinted-1", "prompt_tokens": 4000,
@@ -31,18 +29,18 @@ def answered(
     data = {"config": made.data.config, "seed": made.data.seed, "digest": made.data.digest}
     manifests = {"adapter": MODEL} if config.kind == "model" else {}
     answers = AnswerFile(made.directory / "evaluations" / config.name)
-    answers.opened(Identity(config.deciding(), data, {}, manifests), config)
+    answers.claim(Identity(config.deciding_settings(), data, {}, manifests), config)
     for part in parts:
-        with answers.appending(part) as file:
+        with answers.open_to_append(part) as file:
             for at, instance in enumerate(made.dataset.of(part)):
-                append(file, Row(instance.id, _said(instance, at - right), milliseconds=5.0))
-    answers.ran(command=f"petool-train evaluate {config.name}", revision="abc", part="test", asked=9, failed=0)
+                append_row(file, Row(instance.id, _call(instance, at - right), milliseconds=5.0))
+    answers.add_run(command=f"petool-train evaluate {config.name}", revision="abc", part="test", asked=9, failed=0)
 
 
-def _said(instance: Instance, beyond: int) -> Said:
+def _call(instance: Instance, beyond: int) -> AnsweredCall:
     if beyond < 0:
-        return Said(instance.answer.tool_name, instance.answer.parameters)
-    return Said(None, None, "failed_request" if beyond == 0 else "tool_hallucination")
+        return AnsweredCall(instance.answer.tool_name, instance.answer.parameters)
+    return AnsweredCall(None, None, "failed_request" if beyond == 0 else "tool_hallucination")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +97,7 @@ def test_a_report_without_evaluations_says_so(tmp_path: Path) -> None:
 
 def test_two_systems_are_compared_on_what_both_answered(evaluated: OpenedBenchmark) -> None:
     small, ranker = (read_evaluation(evaluated, name).scores(Part.TEST) for name in ("small", "ranker"))
-    test = compared(small, ranker, "joint")
+    test = compare_scores(small, ranker, "joint")
     assert test is not None
     assert (test.only_first, test.only_second, test.count) == (5, 0, 9)
     assert test.p == pytest.approx(2 / 2**5)

@@ -7,9 +7,8 @@ import pytest
 from app.domain import HistorySetting
 from app.errors import SetupError
 from tests.support.evaluate_cases import benchmark
-from training.data.records import Part
-from training.evaluate.config import ChatSystem, ModelSystem, load_system, shipped_systems
-from training.evaluate.samples import chosen
+from training.evaluate.config import ChatConfig, ModelConfig, load_system, shipped_systems
+from training.evaluate.run import Selection, select_instances
 
 
 def test_every_shipped_system_loads_under_its_own_name() -> None:
@@ -23,13 +22,13 @@ def test_every_shipped_ablation_is_of_a_shipped_system_and_differs_from_it() -> 
         if system.ablation is not None:
             whole = load_system(system.ablation.of)
             same_files = getattr(whole, "adapter", None) == getattr(system, "adapter", None)
-            assert not (same_files and whole.deciding() == system.deciding())
+            assert not (same_files and whole.deciding_settings() == system.deciding_settings())
 
 
 def test_the_papers_settings_are_the_default() -> None:
     for name in ("small", "petoolllama", "gpt-4o", "vicuna-7b"):
         system = load_system(name)
-        assert isinstance(system, ModelSystem | ChatSystem)
+        assert isinstance(system, ModelConfig | ChatConfig)
         assert system.temperature == 0.1
 
 
@@ -63,12 +62,12 @@ def test_a_system_that_there_is_not_is_told_with_those_there_are() -> None:
 
 def test_a_sample_is_the_beginning_of_a_larger_one_and_asks_settings_alike(tmp_path: Path) -> None:
     dataset = benchmark(tmp_path).dataset
-    everything = chosen(dataset, Part.TEST, (), None)
-    few = chosen(dataset, Part.TEST, (), 6)
+    everything = select_instances(dataset, Selection())
+    few = select_instances(dataset, Selection(count=6))
     assert len(everything) == 9
     assert few == everything[:6]
     assert sorted(each.setting.value for each in few) == sorted(2 * [each.value for each in HistorySetting][:3])
-    one = chosen(dataset, Part.TEST, [HistorySetting.CHRONOLOGICAL], None)
+    one = select_instances(dataset, Selection(settings=[HistorySetting.CHRONOLOGICAL]))
     assert {each.setting for each in one} == {HistorySetting.CHRONOLOGICAL}
     with pytest.raises(SetupError, match="no instances"):
-        chosen(dataset, Part.TEST, [HistorySetting.NONE], None)
+        select_instances(dataset, Selection(settings=[HistorySetting.NONE]))

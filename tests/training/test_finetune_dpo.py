@@ -59,7 +59,7 @@ def test_without_sft_the_base_is_start_and_reference(tiny: Tiny, tmp_path: Path)
 def test_the_reference_is_the_sft_model_and_training_leaves_it_alone(trained: Path, tiny: Tiny, tmp_path: Path) -> None:
     config = FinetuneConfig.model_validate(dpo_values(tiny.base, tiny.benchmark, tiny.work))
     sources = find_sources(config)
-    material = gather_dpo(open_benchmark(tiny.benchmark), sources, config, NO_PROGRESS, True)
+    material = gather_dpo(open_benchmark(tiny.benchmark), sources, config, NO_PROGRESS, main=True)
     trainer = PairTrainer(
         model=load_model(sources, config),
         args=training_arguments(config, tmp_path, 1, evaluates=False),
@@ -80,7 +80,7 @@ def test_the_reference_is_the_sft_model_and_training_leaves_it_alone(trained: Pa
 def test_nothing_of_a_pair_is_cut(trained: Path, tiny: Tiny) -> None:
     config = FinetuneConfig.model_validate(dpo_values(tiny.base, tiny.benchmark, tiny.work))
     sources = find_sources(config)
-    material = gather_dpo(open_benchmark(tiny.benchmark), sources, config, NO_PROGRESS, True)
+    material = gather_dpo(open_benchmark(tiny.benchmark), sources, config, NO_PROGRESS, main=True)
     pairs = {
         json.loads(line)["chosen_text"]: json.loads(line)["rejected_text"]
         for line in (trained / "work" / "pairs" / "tiny-dpo" / "pairs.jsonl").read_text("utf-8").splitlines()

@@ -23,7 +23,7 @@ from training.data.records import Part
 from training.examples import Examples, Question
 from training.finetune.config import FinetuneConfig, PairSettings
 from training.finetune.pair_rows import make_pairs
-from training.finetune.pairs import FALLBACK, SAMPLED, Pair, judge, pair_of, report_of, same_value
+from training.finetune.pairs import FALLBACK, SAMPLED, Pair, choose_pair, count_pairs, judge_text
 from training.finetune.sampling import Sampled, Sampler, read_samples, sample_all
 
 
@@ -72,7 +72,7 @@ class Case:
 
     def pair(self, texts: list[str], chances: dict[str, float] | None = None, **settings: Any) -> Pair | None:
         sampled = Sampled(self.question.instance.id, tuple(texts), chances)
-        return pair_of(self.question, sampled, self.examples, PairSettings(**settings))
+        return choose_pair(self.question, sampled, self.examples, PairSettings(**settings))
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_what_the_model_wrote_is_told_apart(case: Case) -> None:
         "parameters": case.wrong_text,
         "invalid": "I would look it up.",
     }
-    found = {kind: judge(text, case.question, case.prompt, case.examples).kind for kind, text in texts.items()}
+    found = {kind: judge_text(text, case.question, case.prompt, case.examples).kind for kind, text in texts.items()}
     assert found == {kind: kind for kind in texts}
 
 
@@ -151,18 +151,11 @@ def test_without_probabilities_the_ranker_tells_the_likeliest(case: Case) -> Non
     assert pair.rejected.tool_name == ranked[0]
 
 
-def test_whole_numbers_are_the_same_however_they_are_written_and_truth_is_no_number() -> None:
-    assert same_value({"a": [1, {"b": 2.0}]}, {"a": [1.0, {"b": 2}]})
-    assert not same_value([True], [1])
-    assert not same_value("1", 1)
-    assert not same_value({"a": None}, {})
-
-
 def test_pairs_are_counted_by_where_they_come_from(case: Case) -> None:
     texts = [[case.rival_text], [case.right_text], ["nothing"], [case.wrong_text]]
     pairs = [pair for each in texts if (pair := case.pair(each)) is not None]
     assert len(pairs) == 4
-    report = report_of(pairs, 5, [pair.seen for pair in pairs])
+    report = count_pairs(pairs, 5, [pair.seen for pair in pairs])
     assert report["questions"] == 5
     assert report["without_pair"] == 1
     assert report["sampled"] == {"preference": 1}

@@ -14,7 +14,7 @@ from training.data.benchmark import open_benchmark
 from training.data.records import Part
 from training.examples import Examples
 from training.finetune.config import FinetuneConfig
-from training.finetune.prompts import Written, write_examples
+from training.finetune.prompts import WrittenExamples, write_examples
 from training.finetune.sources import Sources, find_sources
 
 
@@ -24,7 +24,7 @@ class Steps:
         self.progress = Progress(lambda label, _: self.started.append(label))
 
 
-def written(tiny: Tiny, work: Path, steps: Steps, **changes: object) -> tuple[Written, Sources]:
+def written(tiny: Tiny, work: Path, steps: Steps, **changes: object) -> tuple[WrittenExamples, Sources]:
     config = FinetuneConfig.model_validate(sft_values(tiny.base, tiny.benchmark, work, **changes))
     sources = find_sources(config)
     return write_examples(open_benchmark(tiny.benchmark), sources, config, steps.progress), sources

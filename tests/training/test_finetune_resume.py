@@ -47,7 +47,7 @@ def test_a_run_killed_after_a_checkpoint_ends_with_the_same_weights(tiny: Tiny, 
     assert reached < 10, "it was finished before it was killed"
     told: list[str] = []
     run(values, told=told)
-    assert any(line.startswith("Goes on from the checkpoint at step") for line in told)
+    assert any(line.startswith("Resumes from the checkpoint at step") for line in told)
     undisturbed = {**values, "name": "undisturbed", "out": str(tmp_path / "undisturbed")}
     run(undisturbed)
     one, other = tensors(tmp_path / "killed" / "sft"), tensors(tmp_path / "undisturbed")

@@ -16,12 +16,11 @@ from tests.training.conftest import Tiny
 from training.common.stages import NO_PROGRESS, Progress
 from training.data.benchmark import open_benchmark
 from training.finetune.batches import IGNORED, AnswerCollator
-from training.finetune.callbacks import newest_checkpoint
 from training.finetune.config import FinetuneConfig
 from training.finetune.models import load_model, load_tokenizer
 from training.finetune.prompts import write_examples
 from training.finetune.sources import find_sources
-from training.finetune.trainers import AnswerTrainer, training_arguments
+from training.finetune.trainers import AnswerTrainer, newest_checkpoint, training_arguments
 
 
 def test_the_adapter_is_one_that_the_local_engine_takes_and_changes_its_answers(tiny: Tiny) -> None:

@@ -31,10 +31,8 @@ from training.data.benchmark import OpenedBenchmark
 from training.data.records import Instance, Part
 from training.evaluate.answers import Identity
 from training.evaluate.chat import AskedEndpoint
-from training.evaluate.config import ChatSystem, ModelSystem, RuleSystem, SystemConfig, budget_of
-from training.evaluate.systems import ModelSystem as ServedSystem
-from training.evaluate.systems import RightCutPrompts, System
-from training.evaluate.systems import RuleSystem as FallbackSystem
+from training.evaluate.config import ChatConfig, ModelConfig, RuleConfig, SystemConfig, prompt_budget
+from training.evaluate.systems import ModelSystem, RightCutPrompts, RuleSystem, System
 
 _SEED = 1
 """Of temperatures above 0."""
@@ -57,7 +55,7 @@ def identity_of(config: SystemConfig, benchmark: OpenedBenchmark) -> Identity:
         "code of retrieval": code_digest(app.retrieval, training.examples, training.data.systems),
     }
     manifests: dict[str, Json] = {}
-    if isinstance(config, ModelSystem):
+    if isinstance(config, ModelConfig):
         found = _found(config)
         files |= {**_weights(config, found), "code of calls": code_digest(app.answers, app.decision)}
         named = (("base", found.base), ("adapter", found.adapter))
@@ -69,25 +67,25 @@ def identity_of(config: SystemConfig, benchmark: OpenedBenchmark) -> Identity:
         files["matcher"] = file_hash(MATCHER / MATCHER_WEIGHTS)
     if _reads_by_rules(config, format):
         files["code of extraction"] = code_digest(app.extraction)
-    return Identity(config.deciding(), asdict(benchmark.data), files, manifests)
+    return Identity(config.deciding_settings(), asdict(benchmark.data), files, manifests)
 
 
 def _reads_by_rules(config: SystemConfig, format: PromptFormat | None) -> bool:  # noqa: A002
-    if isinstance(config, RuleSystem) or (format is not None and format.matched):
+    if isinstance(config, RuleConfig) or (format is not None and format.matched):
         return True
-    return isinstance(config, ModelSystem) and config.parameters is not ParameterRule.MODEL
+    return isinstance(config, ModelConfig) and config.parameters is not ParameterRule.MODEL
 
 
 def format_of(config: SystemConfig) -> PromptFormat | None:
     """None for systems without a prompt. SetupError where neither config nor manifest names one."""
-    if isinstance(config, RuleSystem):
+    if isinstance(config, RuleConfig):
         return None
     name = config.prompt_format
-    if name is None and isinstance(config, ModelSystem):
+    if name is None and isinstance(config, ModelConfig):
         told = _found(config).manifest
         name = told.prompt_format if told is not None else None
     if name is None:
-        asked = config.base if isinstance(config, ModelSystem) else config.name
+        asked = config.base if isinstance(config, ModelConfig) else config.name
         raise SetupError(f"{asked} has no petool.json that names the prompt's format: give prompt_format.")
     return format_named(name)
 
@@ -104,19 +102,21 @@ def matcher_of(config: SystemConfig, part: Part, benchmark: OpenedBenchmark) -> 
 
 def open_system(config: SystemConfig) -> System:
     """Loads the model where it runs in this process. SetupError for what does not fit."""
-    if isinstance(config, RuleSystem):
-        return FallbackSystem(config)
-    if isinstance(config, ChatSystem):
+    if isinstance(config, RuleConfig):
+        return RuleSystem(config)
+    if isinstance(config, ChatConfig):
         return _open_chat(config)
     return _open_model(config)
 
 
-def _open_chat(config: ChatSystem) -> AskedEndpoint:
+def _open_chat(config: ChatConfig) -> AskedEndpoint:
     key = os.environ.get(config.api_key_env)
     if not key and "api.openai.com" in config.base_url:
         raise SetupError(f"{config.base_url} needs an API key: set {config.api_key_env}.")
     tokenizer = PromptTokenizer.load(config.tokenizer or _packaged_tokenizer())
-    return AskedEndpoint(config, PromptBuilder(tokenizer, format_named(config.prompt_format), budget_of(config)), key)
+    return AskedEndpoint(
+        config, PromptBuilder(tokenizer, format_named(config.prompt_format), prompt_budget(config)), key
+    )
 
 
 def _packaged_tokenizer() -> str:
@@ -125,13 +125,13 @@ def _packaged_tokenizer() -> str:
     return str(get_model_path())
 
 
-def _found(config: ModelSystem) -> _Found:
+def _found(config: ModelConfig) -> _Found:
     base = read_manifest(Path(config.base))
     adapter = read_manifest(config.adapter) if config.adapter is not None else None
     return _Found(adapter or base, base, adapter)
 
 
-def _weights(config: ModelSystem, found: _Found) -> Mapping[str, str]:
+def _weights(config: ModelConfig, found: _Found) -> Mapping[str, str]:
     base = Path(config.base)
     if config.engine == "local" and not base.is_dir():
         raise SetupError(f"{base} is no model directory: train the model first, or name another base (--set base=...).")
@@ -149,17 +149,17 @@ def _weights(config: ModelSystem, found: _Found) -> Mapping[str, str]:
     return {**digests, **{f"adapter {name}": value for name, value in adapter.items() if name.endswith(".safetensors")}}
 
 
-def _open_model(config: ModelSystem) -> ServedSystem:
+def _open_model(config: ModelConfig) -> ModelSystem:
     told, format = _found(config).manifest, format_of(config)  # noqa: A001
     assert format is not None
-    budget = budget_of(config, told.prompt_tokens if told is not None else None)
+    budget = prompt_budget(config, told.prompt_tokens if told is not None else None)
     tokenizer = PromptTokenizer.load(config.base)
     prompts = (RightCutPrompts if config.right_cut else PromptBuilder)(tokenizer, format, budget)
     engine, adapter = _engine(config, budget)
-    return ServedSystem(config, Model(engine, prompts, adapter))
+    return ModelSystem(config, Model(engine, prompts, adapter))
 
 
-def _engine(config: ModelSystem, budget: int) -> tuple[Engine, str | None]:
+def _engine(config: ModelConfig, budget: int) -> tuple[Engine, str | None]:
     """With the adapter's name there."""
     named = config.adapter.resolve().name if config.adapter is not None else None
     if config.engine == "vllm":

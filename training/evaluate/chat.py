@@ -9,9 +9,9 @@ from app.decision.model import build_prompt
 from app.errors import PromptTooLong
 from app.prompting.builder import PromptBuilder
 from training.evaluate.answers import Row
-from training.evaluate.config import ChatSystem
+from training.evaluate.config import ChatConfig
 from training.evaluate.patience import Failed, Sleep, patiently
-from training.evaluate.systems import read_said
+from training.evaluate.systems import read_call
 from training.examples import Question
 from training.generators.writer import WriterRejected
 from training.openai.wire import Answer, AnswerFormat, ChatRequest, Dialect, Passing, answer_of
@@ -26,7 +26,7 @@ class AskedEndpoint:
     """The same wire and the same patience as the `openai` writer, without its cache: the answers are one."""
 
     def __init__(
-        self, config: ChatSystem, prompts: PromptBuilder, api_key: str | None, *, sleep: Sleep = asyncio.sleep
+        self, config: ChatConfig, prompts: PromptBuilder, api_key: str | None, *, sleep: Sleep = asyncio.sleep
     ) -> None:
         self._config = config
         self._prompts = prompts
@@ -54,7 +54,7 @@ class AskedEndpoint:
         tools = [candidate.tool for candidate in candidates]
         return Row(
             question.instance.id,
-            read_said(answer.text, tools, prompt.labels, self._prompts.format.answer),
+            read_call(answer.text, tools, prompt.labels, self._prompts.format.answer),
             text=answer.text,
             decided_by="model",
             prompt_tokens=answer.usage.prompt,

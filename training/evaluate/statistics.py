@@ -8,13 +8,13 @@ import numpy as np
 from scipy.stats import binomtest
 
 _Z = 1.959963984540054
-"""Of a 95% interval."""
+"""Standard errors on each side of a 95% interval."""
 _RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class Share:
-    """How many of how many, with Wilson's 95% interval."""
+    """How many instances of how many, with Wilson's 95% interval."""
 
     hits: int
     count: int
@@ -35,33 +35,25 @@ class Share:
         return min(self.percent, max(0.0, 100 * (middle - half))), max(self.percent, min(100.0, 100 * (middle + half)))
 
 
-def share(hits: Sequence[bool]) -> Share:
-    return Share(sum(hits), len(hits))
-
-
 @dataclass(frozen=True)
 class PairedTest:
     """Two systems on the same instances."""
 
     count: int
     only_first: int
-    """Instances that the first alone has right."""
+    """Instances that only the first has right."""
     only_second: int
     difference: float
     """First less second, percentage points."""
     interval: tuple[float, float]
-    """95%, by resampling the instances."""
+    """Of the difference, 95%, by resampling the instances."""
     p: float
     """Of McNemar's exact test, two-sided: how likely a split of the discordant instances at least as uneven would be,
     were the systems equally good."""
 
-    @property
-    def significant(self) -> bool:
-        return self.p < 0.05
 
-
-def paired(first: Sequence[bool], second: Sequence[bool]) -> PairedTest:
-    """Of the two systems' hits, in the same order of instances. Raises ValueError where there are none."""
+def paired_test(first: Sequence[bool], second: Sequence[bool]) -> PairedTest:
+    """Compare two systems by their hits, in the same order of instances. Raises ValueError where there are none."""
     pairs = list(zip(first, second, strict=True))
     if not pairs:
         raise ValueError("two systems are compared on the instances that both answered, and there are none")
@@ -70,11 +62,13 @@ def paired(first: Sequence[bool], second: Sequence[bool]) -> PairedTest:
     discordant = only_first + only_second
     p = float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
     difference = 100 * (only_first - only_second) / count
-    return PairedTest(count, only_first, only_second, difference, _resampled(only_first, only_second, count), p)
+    return PairedTest(
+        count, only_first, only_second, difference, _resampled_interval(only_first, only_second, count), p
+    )
 
 
-def _resampled(only_first: int, only_second: int, count: int) -> tuple[float, float]:
-    """Percentiles of the difference over resamples of the instances: of these only the three kinds matter."""
+def _resampled_interval(only_first: int, only_second: int, count: int) -> tuple[float, float]:
+    """Percentiles of the difference over resamples of the instances, of which only the three kinds matter."""
     shares = [only_first / count, only_second / count, (count - only_first - only_second) / count]
     # The same draws every time: a report is the same for the same answers.
     drawn = np.random.default_rng(0).multinomial(count, shares, _RESAMPLES)

@@ -25,9 +25,8 @@ from app.prompting.prompt import Prompt
 from app.prompting.tokenizer import PromptTokenizer
 from app.retrieval.functional_fit import functional_fit
 from training.evaluate.answers import Row
-from training.evaluate.config import ModelSystem as ModelConfig
-from training.evaluate.config import RuleSystem as RuleConfig
-from training.evaluate.metrics import ErrorKind, Said
+from training.evaluate.config import ModelConfig, RuleConfig
+from training.evaluate.metrics import AnsweredCall, ErrorKind
 from training.evaluate.patience import Failed, Sleep, patiently
 from training.examples import Question
 from training.openai.wire import Passing
@@ -54,7 +53,9 @@ class Failure:
 
     @property
     def row(self) -> Row:
-        return Row(self.question.instance.id, Said(None, None, ErrorKind.FAILED_REQUEST.value), detail=self.detail)
+        return Row(
+            self.question.instance.id, AnsweredCall(None, None, ErrorKind.FAILED_REQUEST.value), detail=self.detail
+        )
 
 
 class ModelSystem:
@@ -79,14 +80,14 @@ class ModelSystem:
     async def close(self) -> None:
         await self._model.engine.close()
 
-    def _said(self, decision: Decision) -> Said:
+    def _said(self, decision: Decision) -> AnsweredCall:
         """The call that is served, or, without the fallback, what the model itself said."""
         if not self._fallback and isinstance(decision.failure, PromptTooLong):
             raise Failed(decision.failure.detail, alone=True)
         if not self._fallback and decision.degraded_reason == InvalidAnswer.reason:
             assert isinstance(decision.failure, InvalidAnswer)
-            return said_of(decision.failure)
-        return Said(decision.tool_call.tool_name, decision.tool_call.parameters)
+            return call_of(decision.failure)
+        return AnsweredCall(decision.tool_call.tool_name, decision.tool_call.parameters)
 
 
 class RuleSystem:
@@ -99,7 +100,7 @@ class RuleSystem:
     async def answer(self, question: Question) -> Row:
         ranked = replace(question.ranked, candidates=self._order(question))
         decision = await fall_back(ranked, NO_ENGINE, Stopwatch())
-        said = Said(decision.tool_call.tool_name, decision.tool_call.parameters)
+        said = AnsweredCall(decision.tool_call.tool_name, decision.tool_call.parameters)
         return Row(question.instance.id, said, decided_by=self._kind)
 
     async def close(self) -> None:
@@ -171,7 +172,7 @@ class RightCutPrompts(PromptBuilder):
         return replace(prompt, token_ids=prompt.token_ids[: self._cut])
 
 
-def _row(question: Question, decision: Decision, said: Said) -> Row:
+def _row(question: Question, decision: Decision, said: AnsweredCall) -> Row:
     known = {each.tool.name: each.probability for each in decision.candidates if each.probability is not None}
     return Row(
         question.instance.id,
@@ -184,19 +185,19 @@ def _row(question: Question, decision: Decision, said: Said) -> Row:
     )
 
 
-def read_said(text: str, tools: Sequence[Tool], labels: Sequence[str], style: AnswerStyle) -> Said:
+def read_call(text: str, tools: Sequence[Tool], labels: Sequence[str], style: AnswerStyle) -> AnsweredCall:
     """A model's text as what it said, also where that is no call of a candidate."""
     try:
-        return said_of(read_answer(text, tools, labels, style=style))
+        return call_of(read_answer(text, tools, labels, style=style))
     except InvalidAnswer as error:
-        return said_of(error)
+        return call_of(error)
 
 
-def said_of(answer: Answer | InvalidAnswer) -> Said:
+def call_of(answer: Answer | InvalidAnswer) -> AnsweredCall:
     if isinstance(answer, Answer):
-        return Said(answer.tool.name, answer.parameters)
+        return AnsweredCall(answer.tool.name, answer.parameters)
     made_up = answer.kind == ErrorType.TOOL_HALLUCINATION
-    return Said(None, _parameters(answer.text) if made_up else None, str(answer.kind))
+    return AnsweredCall(None, _parameters(answer.text) if made_up else None, str(answer.kind))
 
 
 def _parameters(text: str) -> Mapping[str, Json] | None:

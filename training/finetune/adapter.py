@@ -1,4 +1,4 @@
-"""A trained adapter as a directory that the service takes: peft's layout, plots, card and manifest."""
+"""A trained adapter as a directory that the service takes: peft's layout, learning curves, card and manifest."""
 
 import json
 import shutil
@@ -7,67 +7,76 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from safetensors import safe_open
 
 from app.domain import Json
 from app.model_files.manifest import Manifest, TrainingData, file_digests, write_manifest
+from training.common.plots import draw_lines, save_png, themed
 from training.common.stages import put_in_place, told
 from training.finetune.config import FinetuneConfig
-from training.finetune.plots import History, series, write_plots
 from training.finetune.sources import Sources
 
-KEPT = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""Peft's: config, and weights."""
+_CURVES = {
+    "loss": ("loss.png", "loss, nats"),
+    "rewards/accuracies": ("reward-accuracy.png", "reward accuracy"),
+    "rewards/margins": ("reward-margins.png", "reward margin, nats"),
+}
+"""Files and labels of the curves that are drawn, by the name in the log."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What there is to say of a run."""
+class FinishedTraining:
+    """What manifest and card say about a run that has just ended."""
 
     config: FinetuneConfig
     sources: Sources
     data: TrainingData
     fingerprint: str
     examples: Mapping[str, int]
-    """How many were trained on and held out, and their tokens."""
+    """How many examples were trained on and held out, and the tokens of the former."""
     pairs: Mapping[str, Json] | None
-    """DPO: where the pairs come from."""
-    history: History
+    """DPO: counts of the pairs by where they come from."""
+    log: Sequence[Mapping[str, Any]]
+    """transformers' `TrainerState.log_history`."""
     revision: str
 
     @property
     def scores(self) -> dict[str, Json]:
-        """Last values, by their name in the log; of training and of the held-out instances."""
+        """The last logged values, by their names in the log, of training and of the held-out instances."""
         scores: dict[str, Json] = {}
         for name in ("loss", "mean_token_accuracy", "rewards/accuracies", "rewards/margins"):
             for key in (name, f"eval_{name}"):
-                if points := series(self.history, key):
+                if points := _logged(self.log, key):
                     scores[key] = round(points[-1][1], 6)
-        return {"steps": max((int(row["step"]) for row in self.history), default=0), **self.examples, **scores}
+        return {"steps": max((int(row["step"]) for row in self.log), default=0), **self.examples, **scores}
 
 
-def publish(outcome: Outcome, saved: Path, out: Path) -> Manifest:
-    """Makes `out` of what the trainer saved; an adapter that stood there gives way to it, whole.
+def publish_adapter(finished: FinishedTraining, saved: Path, out: Path) -> Manifest:
+    """Make the directory `out` from what the trainer saved; it replaces an older adapter there at once.
 
-    SetupError where the disk does not take it.
+    Raises SetupError where the disk does not take it.
     """
     partial = out.parent / f".{out.name}.partial"
     with told(partial):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        for name in KEPT:
+        for name in ADAPTER_FILES:
             shutil.copy2(saved / name, partial / name)
-        _check_whole(partial)
-        _tidy_config(partial / KEPT[0], outcome.config.base)
-        plots = write_plots(outcome.history, partial)
-        manifest = manifest_of(outcome, partial)
-        (partial / "README.md").write_text(card(manifest, outcome, plots), "utf-8")
+        _check_matrices(partial)
+        _tidy_config(partial / ADAPTER_FILES[0], finished.config.base)
+        charts = _write_curves(finished.log, partial)
+        manifest = _build_manifest(finished, partial)
+        (partial / "README.md").write_text(_card(manifest, finished, charts), "utf-8")
         write_manifest(partial, manifest)
         put_in_place(partial, out)
     return manifest
 
 
-def manifest_of(outcome: Outcome, directory: Path) -> Manifest:
-    config, sources = outcome.config, outcome.sources
+def _build_manifest(finished: FinishedTraining, directory: Path) -> Manifest:
+    config, sources = finished.config, finished.sources
     return Manifest(
         kind="adapter",
         name=config.name,
@@ -75,39 +84,39 @@ def manifest_of(outcome: Outcome, directory: Path) -> Manifest:
         base=sources.base_weights,
         prompt_format=sources.format.name,
         prompt_tokens=sources.budget,
-        data=outcome.data,
+        data=finished.data,
         config={
             "run": config.model_dump(mode="json", exclude={"work", "out"}),
-            "fingerprint": outcome.fingerprint,
-            **({"pairs": dict(outcome.pairs)} if outcome.pairs is not None else {}),
+            "fingerprint": finished.fingerprint,
+            **({"pairs": dict(finished.pairs)} if finished.pairs is not None else {}),
         },
-        revision=outcome.revision,
-        scores=outcome.scores,
+        revision=finished.revision,
+        scores=finished.scores,
         files=file_digests(directory),
     )
 
 
-def _check_whole(directory: Path) -> None:
-    """RuntimeError where peft saved less than it trained, which wrappers around layers can make it do quietly."""
-    values = json.loads((directory / KEPT[0]).read_text("utf-8"))
-    with safe_open(directory / KEPT[1], framework="np") as file:
+def _check_matrices(directory: Path) -> None:
+    """Raises RuntimeError where peft saved less than it trained: wrappers around layers can make it do so silently."""
+    values = json.loads((directory / ADAPTER_FILES[0]).read_text("utf-8"))
+    with safe_open(directory / ADAPTER_FILES[1], framework="np") as file:
         names = list(file.keys())
     modules = {name.split(".")[-3] for name in names}
     if modules != set(values["target_modules"]) or any("_wrapped" in name for name in names):
-        raise RuntimeError(f"peft saved matrices of {sorted(modules)}, and trained {sorted(values['target_modules'])}.")
+        raise RuntimeError(f"peft saved matrices of {sorted(modules)}, but trained {sorted(values['target_modules'])}.")
 
 
 def _tidy_config(path: Path, base: str) -> None:
-    """The base under the name that the config has, not the folder of one machine's cache; sets in a fixed order."""
+    """Name the base as the config does, not by the folder of one machine's cache, and put sets into a fixed order."""
     values: dict[str, Any] = json.loads(path.read_text("utf-8"))
     values["base_model_name_or_path"] = base
     values["target_modules"] = sorted(values["target_modules"])
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-def card(manifest: Manifest, outcome: Outcome, plots: Sequence[str]) -> str:
+def _card(manifest: Manifest, finished: FinishedTraining, charts: Sequence[str]) -> str:
     assert manifest.base is not None
-    config, scores = outcome.config, manifest.scores
+    config, scores = finished.config, manifest.scores
     what = {"sft": "supervised fine-tuning", "dpo": "direct preference optimization"}[manifest.stage]
     lines = [
         f"# {manifest.name}",
@@ -123,11 +132,11 @@ def card(manifest: Manifest, outcome: Outcome, plots: Sequence[str]) -> str:
         "| | |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in _facts(config).items()),
-        *(f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in scores.items()),
+        *(f"| {name.replace('_', ' ')} | {_format(value)} |" for name, value in scores.items()),
     ]
-    if outcome.pairs is not None:
-        lines += ["", "Pairs:", "", "```", json.dumps(dict(outcome.pairs), indent=1), "```"]
-    lines += ["", *(f"![{plot.removesuffix('.png')}]({plot})" for plot in plots)]
+    if finished.pairs is not None:
+        lines += ["", "Pairs:", "", "```", json.dumps(dict(finished.pairs), indent=1), "```"]
+    lines += ["", *(f"![{chart.removesuffix('.png')}]({chart})" for chart in charts)]
     return "\n".join(lines) + "\n"
 
 
@@ -149,5 +158,25 @@ def _facts(config: FinetuneConfig) -> dict[str, str]:
     return {**facts, "weight of the label's loss": f"{config.label_weight:g}"}
 
 
-def _shown(value: Json) -> str:
+def _format(value: Json) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _logged(log: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
+    """Return (step, value) of everything that was logged under the name."""
+    return [(int(row["step"]), float(row[name])) for row in log if name in row]
+
+
+def _write_curves(log: Sequence[Mapping[str, Any]], directory: Path) -> list[str]:
+    """Draw the curves of what was logged, and return the names of the files."""
+    written = []
+    for name, (file, label) in _CURVES.items():
+        curves = {"training": _logged(log, name), "held out": _logged(log, f"eval_{name}")}
+        curves = {title: points for title, points in curves.items() if points}
+        if curves:
+            with themed():
+                figure = Figure(figsize=(7, 3.5))
+                draw_lines(figure.subplots(), curves, xlabel="step", ylabel=label)
+                save_png(figure, directory / file)
+            written.append(file)
+    return written

@@ -1,4 +1,4 @@
-"""Examples put together: which go into a step, and how they are padded."""
+"""How examples are put together: which ones go into a step, and how they are padded."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 _MEGABATCH = 32
-"""Batches among whose examples those of like length are put together: more would leave less to chance."""
+"""Number of batches among whose examples those of similar length are put together: more would be less random."""
 IGNORED = -100
-"""The label of a token that the loss does not look at."""
+"""The label of a token that does not count for the loss."""
 
 
 class LengthGrouped(Sampler[int]):
-    """Indexes in an order in which those of a batch have like lengths, and the batches come in any order.
+    """Yields indexes so that the examples of a batch have similar lengths, and batches come in random order.
 
-    Depends on seed and epoch alone: a run that is resumed, and each of many processes, has the same one.
+    The order depends on seed and epoch alone: a run that is resumed, and each of several processes, has the same one.
     """
 
     def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
@@ -52,9 +52,9 @@ class LengthGrouped(Sampler[int]):
 
 @dataclass(frozen=True)
 class AnswerCollator:
-    """Rows with `prompt`, `answer` and `label` to tensors (rows, longest), padded on the right. Cuts nothing.
+    """Makes tensors (rows, longest), padded on the right, of rows with `prompt`, `answer` and `label`. Cuts nothing.
 
-    `labels` are the answer's tokens, the one that ends it too, and `IGNORED` at the prompt's and the padding's.
+    `labels` are the answer's tokens with the one that ends it, and `IGNORED` at the places of prompt and padding.
     """
 
     pad: int

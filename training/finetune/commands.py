@@ -1,4 +1,4 @@
-"""`petool-train plan`, `sft`, `pairs`, `dpo`."""
+"""The commands `petool-train plan`, `sft`, `pairs` and `dpo`."""
 
 import os
 import warnings
@@ -16,12 +16,12 @@ from training.common.stages import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from training.finetune.config import FinetuneConfig
 
-Config = Annotated[str, typer.Argument(help="A shipped config's name, or a YAML file.")]
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", help="field=value or section.field=value instead of the config's.")
+ConfigArgument = Annotated[str, typer.Argument(help="Name of a shipped config, or a YAML file.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="field=value or section.field=value: change the config.")
 ]
-Into = Annotated[Path | None, typer.Option("--out", help="Where the adapter goes, instead of the config's.")]
-Restart = Annotated[bool, typer.Option("--restart", help="Forget what an earlier run of this name left.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the adapter. Default: the config's.")]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Delete what an earlier run of this name left.")]
 
 
 def add_finetune(cli: typer.Typer) -> None:
@@ -32,54 +32,55 @@ def add_finetune(cli: typer.Typer) -> None:
 
 
 def plan(
-    config: Config,
-    changes: Changes = None,
-    processes: Annotated[int, typer.Option(min=1, help="GPUs, or processes, that it would run on.")] = 1,
+    config: ConfigArgument,
+    changes: SetOption = None,
+    processes: Annotated[int, typer.Option(min=1, help="Number of GPUs, or of CPU processes, to train on.")] = 1,
 ) -> None:
-    """Tell what a run would take: parameters, tokens, steps, memory. Loads no weights."""
-    with _bars() as progress:
+    """Tell what a run would take: parameters, tokens, steps. Loads no weights."""
+    with _progress() as progress:
         # The libraries behind it take seconds to import; --help should not.
         from training.finetune.plan import make_plan
 
-        text = make_plan(_config(config, changes, None, None), processes, progress)
+        text = make_plan(_load_config(config, changes, None, None), processes, progress)
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def sft(config: Config, changes: Changes = None, into: Into = None, restart: Restart = False) -> None:
-    """Fine-tune a LoRA adapter on the benchmark's right calls. Run again to go on after an interruption."""
-    _train(_config(config, changes, into, "sft"), restart=restart)
+def sft(
+    config: ConfigArgument, changes: SetOption = None, into: OutOption = None, restart: RestartOption = False
+) -> None:
+    """Fine-tune a LoRA adapter on the benchmark's right calls. Run again to resume after an interruption."""
+    _train(_load_config(config, changes, into, "sft"), restart=restart)
 
 
-def pairs(config: Config, changes: Changes = None) -> None:
-    """Sample DPO's pairs from the SFT adapter of a dpo config. Run again to go on after an interruption."""
-    with _bars() as progress:
+def pairs(config: ConfigArgument, changes: SetOption = None) -> None:
+    """Sample DPO's pairs from the SFT adapter of a dpo config. Run again to resume after an interruption."""
+    with _progress() as progress:
         from training.finetune.pair_rows import make_pairs
 
-        made = make_pairs(_config(config, changes, None, "dpo"), progress)
+        made = make_pairs(_load_config(config, changes, None, "dpo"), progress)
     out.print_json(data=dict(made.report))
     out.print(f"Pairs: {made.directory}", highlight=False, soft_wrap=True)
 
 
-def dpo(config: Config, changes: Changes = None, into: Into = None, restart: Restart = False) -> None:
-    """Train an SFT adapter further on preference pairs. Run again to go on after an interruption."""
-    _train(_config(config, changes, into, "dpo"), restart=restart)
+def dpo(
+    config: ConfigArgument, changes: SetOption = None, into: OutOption = None, restart: RestartOption = False
+) -> None:
+    """Train an SFT adapter further on preference pairs. Run again to resume after an interruption."""
+    _train(_load_config(config, changes, into, "dpo"), restart=restart)
 
 
 def _train(config: "FinetuneConfig", *, restart: bool) -> None:
-    with _bars() as progress:
-        from training.finetune.pair_rows import gather_dpo
+    with _progress() as progress:
         from training.finetune.run import finetune
-        from training.finetune.sft import gather_sft
 
-        gather = gather_sft if config.stage == "sft" else gather_dpo
-        finished = finetune(config, gather, progress, _tell, restart=restart)
-    if _is_main():
-        kept = "Finished before, and kept: " if finished.kept else "Adapter: "
+        finished = finetune(config, progress, _tell, restart=restart)
+    if _is_main_process():
+        kept = "Adapter, of an earlier run: " if finished.kept else "Adapter: "
         out.print(f"{kept}{finished.directory}", highlight=False, soft_wrap=True)
         out.print_json(data=dict(finished.manifest.scores))
 
 
-def _config(name: str, changes: list[str] | None, into: Path | None, stage: str | None) -> "FinetuneConfig":
+def _load_config(name: str, changes: list[str] | None, into: Path | None, stage: str | None) -> "FinetuneConfig":
     from training.finetune.config import load_config
 
     loaded = load_config(name, [*(changes or []), *([f"out={into}"] if into is not None else [])])
@@ -88,16 +89,16 @@ def _config(name: str, changes: list[str] | None, into: Path | None, stage: str 
     return loaded
 
 
-def _is_main() -> bool:
-    """Of the processes that accelerate or torchrun started, or alone."""
+def _is_main_process() -> bool:
+    """Whether this is the first of the processes that accelerate or torchrun started, or the only one."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
-def _bars() -> Iterator[Progress]:
-    # The libraries among themselves: one asks another in words that will go.
+def _progress() -> Iterator[Progress]:
+    # peft calls a name of transformers that is deprecated; nobody here can change that.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
-    if _is_main():
+    if _is_main_process():
         with progress_bars() as progress:
             yield progress
     else:
@@ -105,5 +106,5 @@ def _bars() -> Iterator[Progress]:
 
 
 def _tell(text: str) -> None:
-    if _is_main():
+    if _is_main_process():
         err.print(text, highlight=False, markup=False, soft_wrap=True)

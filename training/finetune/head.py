@@ -14,11 +14,11 @@ from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput
 
 _SCALED = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
-"""Settings of models whose logits are more than a product: TRL's head knows them."""
+"""Settings of models whose logits are more than a matrix product: these models keep TRL's head, which knows them."""
 
 
 def add_answer_head(model: PreTrainedModel) -> None:
-    """Of a model that TRL's `add_fused_lm_head` was called on; its output stays the same.
+    """Replace the head of a model that TRL's `add_fused_lm_head` was called on; its output stays the same.
 
     `model(input_ids, attention_mask, labels, fused_lm_head=True)` takes rows padded on the right, whose mask is left
     out: causal attention sees no padding from before it, and is faster without a mask. `token_weights`, of the shape of
@@ -48,7 +48,7 @@ def add_answer_head(model: PreTrainedModel) -> None:
 
 
 def _on_answers(model: Any, *, labels: torch.Tensor, **given: Any) -> FusedCausalLMOutput:
-    """What TRL's head gives, computed at the labelled positions only; per-token values are 0 elsewhere."""
+    """Return what TRL's head returns, computed at the labelled positions only; per-token values are 0 elsewhere."""
     hidden = model.base_model(**given).last_hidden_state[:, :-1]
     wanted = labels[:, 1:]
     mask = wanted != -100

@@ -1,5 +1,7 @@
-"""The base model and its LoRA adapter in memory, ready to be trained."""
+"""The base model with its LoRA adapter: ready to be trained, or only counted."""
 
+import json
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
 
 from app.errors import SetupError
 from app.model_files.loading import LOADING_ERRORS, quiet
@@ -16,7 +18,7 @@ from training.finetune.sources import Sources
 
 
 def load_tokenizer(base: Path) -> PreTrainedTokenizerFast:
-    """With a token for padding, which no loss and no attention ever looks at."""
+    """Load the base's tokenizer, with a token for padding, which no loss and no attention ever looks at."""
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
@@ -29,19 +31,19 @@ def load_tokenizer(base: Path) -> PreTrainedTokenizerFast:
 
 
 def load_model(sources: Sources, config: FinetuneConfig) -> PeftModel:
-    """The base, frozen, with a new adapter of the config's, or the one to start from. Seeded by the config.
+    """Load the base, frozen, with a new adapter of the config's, or the one to start from.
 
-    SetupError for what cannot be loaded here.
+    Raises SetupError for what cannot be loaded here.
     """
     check_device(config)
-    # LoRA's first matrices are random.
+    # The first matrices of a new adapter are random.
     torch.manual_seed(config.seed)
     base = _load_base(sources, config)
     try:
         with quiet():
             if sources.start is not None:
                 return PeftModel.from_pretrained(base, sources.start, is_trainable=True)
-            model = get_peft_model(base, lora_config(config))
+            model = get_peft_model(base, _lora_config(config))
     except LOADING_ERRORS as error:
         raise SetupError(
             f"peft cannot put the adapter into {sources.base_name} ({str(error)[:300]}): lora.target_modules has to "
@@ -53,7 +55,7 @@ def load_model(sources: Sources, config: FinetuneConfig) -> PeftModel:
     return model
 
 
-def lora_config(config: FinetuneConfig) -> LoraConfig:
+def _lora_config(config: FinetuneConfig) -> LoraConfig:
     lora = config.lora
     return LoraConfig(
         r=lora.r,
@@ -69,7 +71,7 @@ def uses_cpu(config: FinetuneConfig) -> bool:
 
 
 def check_device(config: FinetuneConfig) -> None:
-    """SetupError where the machine lacks what the config asks for."""
+    """Raises SetupError where the machine lacks what the config asks for."""
     if config.quantization == "none":
         return
     if uses_cpu(config):
@@ -108,3 +110,36 @@ def _load_base(sources: Sources, config: FinetuneConfig) -> Any:
             "to be a directory with config.json, whole weights as safetensors and tokenizer.json."
         ) from error
     return model.requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    base: int
+    """Tied ones count once."""
+    trained: int
+    """The adapter's."""
+
+
+def count_parameters(sources: Sources, config: FinetuneConfig) -> ParameterCounts:
+    """Count from config.json alone, by building the model without memory for its weights.
+
+    Raises SetupError for a config.json that is no causal language model's, or that has no layers to be adapted.
+    """
+    lora = _lora_config(config) if sources.start is None else _saved_lora_config(sources.start)
+    try:
+        with quiet(), torch.device("meta"):
+            settings: Any = AutoConfig.from_pretrained(sources.base, local_files_only=True)
+            model: Any = AutoModelForCausalLM.from_config(settings)  # type: ignore[no-untyped-call]
+            base = sum(parameter.numel() for parameter in model.parameters())
+            adapted = get_peft_model(model, lora, low_cpu_mem_usage=True)
+    except LOADING_ERRORS as error:
+        raise SetupError(
+            f"{sources.base} cannot be built with this adapter ({str(error)[:300]}): it has to be a causal language "
+            "model with the linear layers that lora.target_modules names."
+        ) from error
+    return ParameterCounts(base, sum(each.numel() for name, each in adapted.named_parameters() if "lora_" in name))
+
+
+def _saved_lora_config(adapter: Path) -> LoraConfig:
+    values = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    return LoraConfig(r=values["r"], lora_alpha=values["lora_alpha"], target_modules=values["target_modules"])

@@ -1,9 +1,9 @@
-"""Pairs on disk: sampled for a config, and as the rows that DPO trains on."""
+"""DPO's pairs on disk: sampled for a config, and read as the rows that DPO trains on."""
 
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,12 @@ from training.common.stages import Progress, digest, file_hash, only_here, told,
 from training.data.benchmark import OpenedBenchmark, open_benchmark
 from training.data.dataset import read_rows
 from training.data.records import Instance
-from training.examples import Examples
-from training.finetune.adapter import KEPT
+from training.examples import Examples, Question
+from training.finetune.adapter import ADAPTER_FILES
 from training.finetune.config import FinetuneConfig
 from training.finetune.models import load_tokenizer
-from training.finetune.pairs import judge, pair_of, report_of
-from training.finetune.prompts import Written, instances_of, write_examples
-from training.finetune.run import Material
+from training.finetune.pairs import Pair, choose_pair, count_pairs, judge_text
+from training.finetune.prompts import TrainingSet, WrittenExamples, training_instances, write_examples
 from training.finetune.sampling import Sampler, read_samples, sample_all
 from training.finetune.sources import Sources, check_base, find_sources
 
@@ -38,67 +37,83 @@ _FEATURES = Features({"prompt_ids": _TOKENS, "chosen_ids": _TOKENS, "rejected_id
 
 
 @dataclass(frozen=True)
-class Paired:
+class MadePairs:
+    """Where the pairs of a config lie, and what was counted of them."""
+
     directory: Path
     report: Mapping[str, Json]
 
 
-def make_pairs(config: FinetuneConfig, progress: Progress) -> Paired:
-    """Samples what is not sampled yet, and chooses the pairs. SetupError for what is missing or does not fit."""
+def make_pairs(config: FinetuneConfig, progress: Progress) -> MadePairs:
+    """Sample what is not sampled yet, and choose the pairs. Raises SetupError for what is missing or does not fit."""
     directory = _directory(config)
     with only_here(directory):
         sources = find_sources(config)
         check_base(sources)
         benchmark = open_benchmark(config.benchmark)
-        chosen = _chosen(benchmark, config)
+        chosen = _select_instances(benchmark, config)
         questions = benchmark.questions(progress, format=sources.format).of(chosen, progress)
         examples = Examples(sources.tokenizer, sources.format, sources.budget)
-        about = _about(config, sources, benchmark)
-        samples = directory / f"samples-{digest(about)[:12]}.jsonl"
+        settings = _sampling_settings(config, sources, benchmark)
+        samples = directory / f"samples-{digest(settings)[:12]}.jsonl"
         asyncio.run(_sample(config, sources, examples, questions, samples, progress))
-        by_id = {each.id: each for each in read_samples(samples)}
-        progress.start("Choosing pairs", len(questions))
-        pairs, seen = [], []
-        for question in questions:
-            sampled = by_id[question.instance.id]
-            prompt = examples.prompt(question)
-            seen.append(Counter(judge(text, question, prompt, examples).kind for text in sampled.texts))
-            if (pair := pair_of(question, sampled, examples, config.pairs)) is not None:
-                pairs.append(pair)
-            progress.advance(1)
-        if not pairs:
-            raise SetupError(
-                f"No pair came out of {len(questions)} questions: the SFT model is right every time, or writes no "
-                "calls. Raise pairs.temperature or pairs.samples, or set pairs.fallback: true."
-            )
-        report = {**about, **report_of(pairs, len(questions), seen)}
+        pairs, kinds = _choose_pairs(config, questions, examples, samples, progress)
+        report = {**settings, **count_pairs(pairs, len(questions), kinds)}
         with told(directory):
             write_rows(directory / f".{_PAIRS}", (each.to_json() for each in pairs))
             (directory / f".{_PAIRS}").replace(directory / _PAIRS)
             report["digest"] = file_hash(directory / _PAIRS)
             write_json(directory / f".{_REPORT}", report)
             (directory / f".{_REPORT}").replace(directory / _REPORT)
-    return Paired(directory, report)
+    return MadePairs(directory, report)
+
+
+def _choose_pairs(
+    config: FinetuneConfig, questions: Sequence[Question], examples: Examples, samples: Path, progress: Progress
+) -> tuple[list[Pair], list[Mapping[str, int]]]:
+    """Return the pairs, and of each question how many sampled calls were of each kind.
+
+    Raises SetupError where there is no pair at all.
+    """
+    by_id = {each.id: each for each in read_samples(samples)}
+    progress.start("Choosing pairs", len(questions))
+    pairs: list[Pair] = []
+    kinds: list[Mapping[str, int]] = []
+    for question in questions:
+        sampled, prompt = by_id[question.instance.id], examples.prompt(question)
+        kinds.append(Counter(judge_text(text, question, prompt, examples).kind for text in sampled.texts))
+        if (pair := choose_pair(question, sampled, examples, config.pairs)) is not None:
+            pairs.append(pair)
+        progress.advance(1)
+    if not pairs:
+        raise SetupError(
+            f"No pair came out of {len(questions)} questions: the SFT model is right every time, or writes no "
+            "calls. Raise pairs.temperature or pairs.samples, or set pairs.fallback: true."
+        )
+    return pairs, kinds
 
 
 def gather_dpo(
-    benchmark: OpenedBenchmark, sources: Sources, config: FinetuneConfig, progress: Progress, main: bool
-) -> Material:
-    """SetupError where `make_pairs` was not run with this config, or the adapter is another one since."""
+    benchmark: OpenedBenchmark, sources: Sources, config: FinetuneConfig, progress: Progress, *, main: bool
+) -> TrainingSet:
+    """Return rows of the pairs that `make_pairs` made; `main` is whether this process is the main one.
+
+    Raises SetupError where it was not run with this config, or the adapter has changed since.
+    """
     report = _read_report(config)
     if report["adapter"] != _adapter_digest(sources):
         raise SetupError(
             f"The pairs in {_directory(config)} were sampled from another model than {sources.start or sources.base}: "
             "run petool-train pairs again."
         )
-    written = write_examples(benchmark, sources, config, progress, alone=main)
+    written = write_examples(benchmark, sources, config, progress, lock=main)
     pairs = list(read_rows(_directory(config) / _PAIRS))
     held_out = set(written.held_out_ids(config.evaluation.instances, config.seed))
     train = [each for each in pairs if each["id"] not in held_out]
     if not train:
         raise SetupError("All pairs are of held-out instances: lower evaluation.instances.")
     pad = load_tokenizer(sources.base).pad_token_id
-    return Material(
+    return TrainingSet(
         _rows(train, written, sources),
         _rows([each for each in pairs if each["id"] in held_out], written, sources),
         DataCollatorForPreference(pad_token_id=pad, max_length=None),
@@ -107,8 +122,8 @@ def gather_dpo(
     )
 
 
-def _rows(pairs: list[dict[str, Json]], written: Written, sources: Sources) -> Rows:
-    """SetupError names a pair that is longer than the model takes."""
+def _rows(pairs: list[dict[str, Json]], written: WrittenExamples, sources: Sources) -> Rows:
+    """Raises SetupError that names a pair that is longer than the model takes."""
     prompts = dict(zip(written.rows["id"], written.rows["prompt"], strict=True))
     tokenizer, end = sources.tokenizer, sources.tokenizer.end
     rows: list[dict[str, Any]] = []
@@ -119,12 +134,12 @@ def _rows(pairs: list[dict[str, Json]], written: Written, sources: Sources) -> R
         if length > sources.context:
             raise SetupError(f"The pair of {pair['id']} has {length} tokens, and the model takes {sources.context}.")
         rows.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected, "length": length})
-    # By columns, of which there are as many where there is no row.
+    # Built by columns, so that there are columns even where there is no row.
     return Rows.from_dict({name: [row[name] for row in rows] for name in _FEATURES}, features=_FEATURES)
 
 
-def _chosen(benchmark: OpenedBenchmark, config: FinetuneConfig) -> list[Instance]:
-    by_id = {each.id: each for each in instances_of(benchmark, config)}
+def _select_instances(benchmark: OpenedBenchmark, config: FinetuneConfig) -> list[Instance]:
+    by_id = {each.id: each for each in training_instances(benchmark, config)}
     order = shuffled_by_hash(by_id, config.seed, "pairs")
     return [by_id[name] for name in order[: config.pairs.instances]]
 
@@ -151,8 +166,8 @@ async def _sample(
         await engine.close()
 
 
-def _about(config: FinetuneConfig, sources: Sources, benchmark: OpenedBenchmark) -> dict[str, Json]:
-    """What decides the samples."""
+def _sampling_settings(config: FinetuneConfig, sources: Sources, benchmark: OpenedBenchmark) -> dict[str, Json]:
+    """Everything that decides the samples."""
     pairs = config.pairs
     return {
         "adapter": _adapter_digest(sources),
@@ -167,7 +182,7 @@ def _about(config: FinetuneConfig, sources: Sources, benchmark: OpenedBenchmark)
 def _adapter_digest(sources: Sources) -> str:
     if sources.start is None:
         return sources.base_weights.digest
-    return digest([file_hash(sources.start / name) for name in KEPT])
+    return digest([file_hash(sources.start / name) for name in ADAPTER_FILES])
 
 
 def _directory(config: FinetuneConfig) -> Path:

@@ -18,6 +18,7 @@ from app.domain import Json, Tool, ToolCall
 from app.errors import InvalidAnswer
 from app.prompting.prompt import Prompt
 from training.data.records import call_to_json
+from training.evaluate.metrics import AnsweredCall, ErrorKind, judge
 from training.examples import Examples, Question
 from training.finetune.config import PairSettings
 from training.finetune.sampling import Sampled
@@ -26,8 +27,15 @@ SAMPLED, FALLBACK = "sampled", "fallback"
 RIGHT, PREFERENCE, FUNCTIONALITY, PARAMETERS, INVALID = (
     "right", "preference", "functionality", "parameters", "invalid",
 )  # fmt: skip
-"""What a sampled call is: the right one; of a tool that does the job but is not preferred; of another tool; of the
+"""Kinds of sampled calls: the right one; one of a tool that does the job but is not preferred; of another tool; of the
 right tool with other parameters; no call of a candidate."""
+_KINDS = {
+    None: RIGHT,
+    ErrorKind.TOOL_PREFERENCE_MISMATCH: PREFERENCE,
+    ErrorKind.TOOL_FUNCTIONALITY_MISMATCH: FUNCTIONALITY,
+    ErrorKind.PARAMETER_NAME_MISMATCH: PARAMETERS,
+    ErrorKind.PARAMETER_VALUE_MISMATCH: PARAMETERS,
+}
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,13 @@ class Pair:
     rejected: ToolCall
     chosen_text: str
     rejected_text: str
-    """As the prompt's format has an answer, without the token that ends it."""
+    """Both calls in the prompt's answer format, without the token that ends an answer."""
     kind: str
     """What is wrong with the rejected call: preference, functionality or parameters."""
     source: str
     """`sampled`, or `fallback`."""
     seen: Mapping[str, int]
-    """What the model's calls for the instruction were."""
+    """How many of the model's calls for the instruction were of each kind."""
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -62,46 +70,28 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JudgedCall:
     kind: str
     call: ToolCall | None
     """None for `invalid`."""
 
 
-def judge(text: str, question: Question, prompt: Prompt, examples: Examples) -> Verdict:
-    instance = question.instance
+def judge_text(text: str, question: Question, prompt: Prompt, examples: Examples) -> JudgedCall:
+    """Tell of which kind a sampled text is, as evaluation would judge it."""
     tools = [candidate.tool for candidate in question.ordered]
     labels = prompt.labels or [""] * len(tools)
     try:
         answer = read_answer(text, tools, labels, style=examples.builder.format.answer)
     except InvalidAnswer:
-        return Verdict(INVALID, None)
-    call = ToolCall(answer.tool.name, answer.parameters)
-    if call.tool_name == instance.answer.tool_name:
-        same = same_value(dict(call.parameters), dict(instance.answer.parameters))
-        return Verdict(RIGHT if same else PARAMETERS, call)
-    return Verdict(PREFERENCE if call.tool_name in instance.same_function else FUNCTIONALITY, call)
+        return JudgedCall(INVALID, None)
+    judgement = judge(AnsweredCall(answer.tool.name, answer.parameters), question.instance)
+    return JudgedCall(_KINDS[judgement.error], ToolCall(answer.tool.name, answer.parameters))
 
 
-def same_value(one: Json, other: Json) -> bool:
-    """As JSON: 1 is 1.0, but true is not 1."""
-    return bool(_plain(one) == _plain(other))
-
-
-def _plain(value: Json) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if isinstance(value, bool):
-        return ("bool", value)
-    return float(value) if isinstance(value, int) else value
-
-
-def pair_of(question: Question, sampled: Sampled, examples: Examples, settings: PairSettings) -> Pair | None:
-    """None where there is nothing to reject."""
+def choose_pair(question: Question, sampled: Sampled, examples: Examples, settings: PairSettings) -> Pair | None:
+    """Choose what is rejected for the right call; None where there is nothing to reject."""
     prompt = examples.prompt(question)
-    verdicts = [judge(text, question, prompt, examples) for text in sampled.texts]
+    calls = [judge_text(text, question, prompt, examples) for text in sampled.texts]
     right = question.instance.answer
     texts = {candidate.tool.name: place for place, candidate in enumerate(question.ordered)}
 
@@ -110,11 +100,11 @@ def pair_of(question: Question, sampled: Sampled, examples: Examples, settings: 
         label = prompt.labels[place] if prompt.labels else ""
         return write_answer(question.ordered[place].tool, call.parameters, label, examples.builder.format.answer)
 
-    found = _sampled_rejection(verdicts, settings.kinds, text_of)
+    found = _sampled_rejection(calls, settings.kinds, text_of)
     source = SAMPLED
     if found is None and settings.fallback:
         rival = _likeliest_rival(question, sampled.chances)
-        found = None if rival is None else Verdict(PREFERENCE, rival)
+        found = None if rival is None else JudgedCall(PREFERENCE, rival)
         source = FALLBACK
     if found is None or found.call is None:
         return None
@@ -127,44 +117,44 @@ def pair_of(question: Question, sampled: Sampled, examples: Examples, settings: 
         text_of(found.call),
         found.kind,
         source,
-        dict(Counter(verdict.kind for verdict in verdicts)),
+        dict(Counter(call.kind for call in calls)),
     )
 
 
-def _sampled_rejection(verdicts: Sequence[Verdict], kinds: Iterable[str], text_of: Any) -> Verdict | None:
-    """The call sampled most often, the first of many, of the first kind that was sampled at all."""
+def _sampled_rejection(calls: Sequence[JudgedCall], kinds: Iterable[str], text_of: Any) -> JudgedCall | None:
+    """Of the first kind that was sampled at all, the call sampled most often."""
     for kind in kinds:
-        by_text: dict[str, list[Verdict]] = {}
-        for verdict in verdicts:
-            if verdict.kind == kind and verdict.call is not None:
-                by_text.setdefault(text_of(verdict.call), []).append(verdict)
+        by_text: dict[str, list[JudgedCall]] = {}
+        for judged in calls:
+            if judged.kind == kind and judged.call is not None:
+                by_text.setdefault(text_of(judged.call), []).append(judged)
         if by_text:
             return max(by_text.values(), key=len)[0]
     return None
 
 
 def _likeliest_rival(question: Question, chances: Mapping[str, float] | None) -> ToolCall | None:
-    """The right parameters, as far as the tool has them, with the first rival that may be called so.
+    """Return the right parameters, as far as the tool has them, with the likeliest rival that takes them.
 
-    Likeliest first by the model's log-probabilities; without them, best first by the ranker.
+    The model's log-probabilities tell what is likeliest; without them, the ranker does.
     """
     rivals = [each.tool for each in question.ranked.candidates if each.tool.name in question.instance.same_function]
     if chances is not None:
         rivals.sort(key=lambda tool: -chances[tool.name])
     for tool in rivals:
-        carried = _carried(question.instance.answer.parameters, tool)
-        if not parameter_problems(tool, carried):
-            return ToolCall(tool.name, carried)
+        parameters = _known_parameters(question.instance.answer.parameters, tool)
+        if not parameter_problems(tool, parameters):
+            return ToolCall(tool.name, parameters)
     return None
 
 
-def _carried(parameters: Mapping[str, Json], tool: Tool) -> dict[str, Json]:
+def _known_parameters(parameters: Mapping[str, Json], tool: Tool) -> dict[str, Json]:
     known = {parameter.name for parameter in tool.parameters}
     return {name: value for name, value in parameters.items() if name in known}
 
 
-def report_of(pairs: Sequence[Pair], questions: int, sampled: Sequence[Mapping[str, int]]) -> dict[str, Json]:
-    """Counts: what the model wrote, and where the pairs come from. `sampled`: what the calls were, by question."""
+def count_pairs(pairs: Sequence[Pair], questions: int, sampled: Sequence[Mapping[str, int]]) -> dict[str, Json]:
+    """Count what the model wrote, and where the pairs come from; `sampled` has the calls' kinds, by question."""
     calls: Counter[str] = Counter()
     for each in sampled:
         calls.update(each)

@@ -1,4 +1,4 @@
-"""What a run would take, told without loading weights: parameters, tokens, steps, memory."""
+"""Tells what a run would take without loading weights: parameters, tokens, steps."""
 
 import json
 from collections import Counter
@@ -10,68 +10,58 @@ import numpy as np
 from training.common.stages import Progress
 from training.data.benchmark import open_benchmark
 from training.finetune.config import FinetuneConfig
-from training.finetune.memory import Lengths, memory
+from training.finetune.models import count_parameters
 from training.finetune.prompts import write_examples
-from training.finetune.shape import ModelShape, shape_of
 from training.finetune.sources import find_sources
 
 _BINS, _WIDTH = 12, 40
-_MARKS = (0, 50, 90, 99, 100)
-"""Percentiles of the lengths."""
+_PERCENTILES = (0, 50, 90, 99, 100)
+"""Of the lengths."""
 
 
 def make_plan(config: FinetuneConfig, processes: int, progress: Progress) -> str:
-    """The base needs config.json and its tokenizer only. Prompts are written, and kept for the run; without the
-    benchmark they are taken to be as long as the budget.
+    """Return the plan as lines of text. Of the base only config.json and the tokenizer are needed.
 
-    SetupError for a batch that does not divide, and for an example that does not fit.
+    Prompts are written, and kept for the run; without the benchmark the plan has no tokens. Raises SetupError for a
+    batch that does not divide, and for an example that does not fit.
     """
     passes = config.accumulation(processes)
-    # The adapter that DPO starts from may be a plan too.
-    found = config if config.adapter is not None and config.adapter.exists() else _as_sft(config)
-    sources = find_sources(found, weights=False)
-    shape = shape_of(sources, config)
+    # The adapter that DPO starts from may not be trained yet.
+    has_start = config.adapter is not None and config.adapter.exists()
+    sources = find_sources(config if has_start else config.model_copy(update={"adapter": None}), weights=False)
+    parameters = count_parameters(sources, config)
     lines = [
         f"{config.name}: {config.stage} of {config.base}",
         "",
-        f"Parameters: {shape.total:,} in the base; {shape.trainable:,} of the adapter are trained "
-        f"({100 * shape.trainable / shape.total:.2f}%).",
+        f"Parameters: {parameters.base:,} in the base; {parameters.trained:,} of the adapter are trained "
+        f"({100 * parameters.trained / parameters.base:.2f}%).",
         f"Prompts: {sources.format.name}, at most {sources.budget:,} tokens.",
     ]
     examples: int | None = None
-    lengths = Lengths(sources.budget, 0)
     if (config.benchmark / "dataset").exists():
         rows = write_examples(open_benchmark(config.benchmark), sources, config, progress).rows
         prompts, answers = ([len(each) for each in rows[name]] for name in ("prompt", "answer"))
         both = list(rows["length"])
         examples = len(rows) - config.evaluation.instances
-        lengths = Lengths(max(both), max(answers))
         lines += [f"Examples: {examples:,} to train on, {config.evaluation.instances:,} held out.", ""]
         lines += [*_table({"prompt": prompts, "answer": answers, "together": both}), "", *_histogram(both)]
     else:
-        lines += [f"No benchmark at {config.benchmark}: prompts are taken to be as long as the budget."]
-    lines += ["", _steps(config, examples, processes, passes), ""]
-    return "\n".join([*lines, *_memory(config, shape, lengths, processes)])
-
-
-def _as_sft(config: FinetuneConfig) -> FinetuneConfig:
-    return config.model_copy(update={"adapter": None})
+        lines += [f"No benchmark at {config.benchmark}: the number of examples and their tokens are unknown."]
+    return "\n".join([*lines, "", _steps(config, examples, processes, passes)])
 
 
 def _table(columns: dict[str, Sequence[int]]) -> list[str]:
-    marks = {0: "least", 50: "median", 100: "most"}
-    head = "".join(f"{marks.get(mark, f'{mark}%'):>9}" for mark in _MARKS)
-    return [
-        f"{'tokens':10}{head}{'sum':>13}",
-        *(
-            f"{name:10}{''.join(f'{int(np.percentile(values, mark)):9,}' for mark in _MARKS)}{sum(values):13,}"
-            for name, values in columns.items()
-        ),
-    ]
+    names = {0: "least", 50: "median", 100: "most"}
+    head = "".join(f"{names.get(each, f'{each}%'):>9}" for each in _PERCENTILES)
+    lines = [f"{'tokens':10}{head}{'sum':>13}"]
+    for name, values in columns.items():
+        percentiles = "".join(f"{int(each):9,}" for each in np.percentile(values, _PERCENTILES))
+        lines.append(f"{name:10}{percentiles}{sum(values):13,}")
+    return lines
 
 
 def _histogram(values: Sequence[int]) -> list[str]:
-    """Of examples by tokens."""
+    """Lines with the number of examples in each range of tokens."""
     least = min(values)
     width = ceil((max(values) - least + 1) / _BINS)
     counts = Counter((value - least) // width for value in values)
@@ -95,15 +85,3 @@ def _steps(config: FinetuneConfig, examples: int | None, processes: int, passes:
         what = "pairs" if report.exists() else "pairs at most (petool-train pairs tells)"
         examples = int(json.loads(report.read_text("utf-8"))["pairs"]) if report.exists() else examples
     return f"Steps: {ceil(ceil(examples / config.batch) * config.epochs):,} of {examples:,} {what}, {batch}."
-
-
-def _memory(config: FinetuneConfig, shape: ModelShape, lengths: Lengths, processes: int) -> list[str]:
-    parts = memory(config, shape, lengths, processes)
-    return [
-        "Memory of one process, estimated for a batch of the longest:",
-        *(f"  {name:32}{_size(size):>12}" for name, size in {**parts, "together": sum(parts.values())}.items()),
-    ]
-
-
-def _size(count: float) -> str:
-    return f"{count / 2**30:,.2f} GiB" if count >= 2**30 else f"{count / 2**20:,.2f} MiB"

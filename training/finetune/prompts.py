@@ -1,4 +1,7 @@
-"""The training part as token ids, kept on disk: a run that is resumed writes no prompt again."""
+"""The training part as token ids, and the rows that SFT trains on.
+
+They are kept on disk: a run that is resumed writes no prompt again.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -22,31 +25,53 @@ from training.common.stages import Progress, Workspace, digest, only_here
 from training.data.benchmark import OpenedBenchmark
 from training.data.records import Instance, Part
 from training.examples import Examples, Question
+from training.finetune.batches import AnswerCollator
 from training.finetune.config import FinetuneConfig
+from training.finetune.models import load_tokenizer
 from training.finetune.sources import Sources
 
 _VERSION = 1
 _ARROW = "data-00000-of-00001.arrow"
-"""The rows, in what `save_to_disk` writes."""
+"""The file with the rows in the folder that `save_to_disk` writes."""
 _TOKENS = ListOf(Value("int32"))
-FEATURES = Features(
+_FEATURES = Features(
     {"id": Value("string"), "prompt": _TOKENS, "answer": _TOKENS, "label": Value("int32"), "length": Value("int32")}
 )
-"""Of a row: the instance's id; the prompt; the right call with the token that ends it; where in the answer the label
-stands (-1 in formats without); tokens of both together."""
+"""Columns of a row: the instance's id; the prompt's tokens; those of the right call, with the one that ends it; where
+in the answer the label stands (-1 in formats without labels); the number of tokens of both together."""
 
 
 @dataclass(frozen=True)
-class Written:
-    """The examples of a run."""
+class TrainingSet:
+    """What a stage trains on."""
+
+    train: Rows
+    held_out: Rows
+    collator: Any
+    digest: str
+    """Of what decides the rows."""
+    pairs: Mapping[str, Json] | None = None
+    """DPO: counts of the pairs by where they come from."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"examples": len(self.train), "held_out": len(self.held_out), "tokens": sum(self.train["length"])}
+
+
+@dataclass(frozen=True)
+class WrittenExamples:
+    """The examples of a run, on disk."""
 
     rows: Rows
-    """`FEATURES`, in no order that means anything."""
+    """`_FEATURES`, in no order that means anything."""
     digest: str
-    """Of what is in the rows, whichever code wrote them."""
+    """Of the rows' content, whichever code wrote them."""
 
     def split(self, held_out: int, seed: int) -> tuple[Rows, Rows]:
-        """To train on, and `held_out` for evaluation in training: by a hash of the ids, so the same in every stage."""
+        """Return the rows to train on, and `held_out` others to evaluate during training.
+
+        A hash of the ids decides, so that every stage holds out the same.
+        """
         ids = list(self.rows["id"])
         chosen = set(self.held_out_ids(held_out, seed))
         places = range(len(ids))
@@ -57,8 +82,21 @@ class Written:
         return shuffled_by_hash(self.rows["id"], seed, "held out")[:count]
 
 
-def instances_of(benchmark: OpenedBenchmark, config: FinetuneConfig) -> list[Instance]:
-    """Of the training part, those of the config's settings; SetupError where there are too few."""
+def gather_sft(
+    benchmark: OpenedBenchmark, sources: Sources, config: FinetuneConfig, progress: Progress, *, main: bool
+) -> TrainingSet:
+    """Return prompts with their right calls (paper, section 4, first stage).
+
+    `main` is whether this process is the main one. Raises SetupError as `write_examples` does.
+    """
+    written = write_examples(benchmark, sources, config, progress, lock=main)
+    train, held_out = written.split(config.evaluation.instances, config.seed)
+    pad = load_tokenizer(sources.base).pad_token_id
+    return TrainingSet(train, held_out, AnswerCollator(pad, config.label_weight), written.digest)
+
+
+def training_instances(benchmark: OpenedBenchmark, config: FinetuneConfig) -> list[Instance]:
+    """Return the instances of the training part in the config's settings. Raises SetupError where there are too few."""
     of_settings = [each for each in benchmark.dataset.of(Part.TRAIN) if each.setting in config.settings]
     if config.instances is not None:
         # From all settings alike, whatever the file's order.
@@ -73,13 +111,14 @@ def instances_of(benchmark: OpenedBenchmark, config: FinetuneConfig) -> list[Ins
 
 
 def write_examples(
-    benchmark: OpenedBenchmark, sources: Sources, config: FinetuneConfig, progress: Progress, *, alone: bool = True
-) -> Written:
-    """Reads them where they are on disk. SetupError names an instance that fits neither budget nor model.
+    benchmark: OpenedBenchmark, sources: Sources, config: FinetuneConfig, progress: Progress, *, lock: bool = True
+) -> WrittenExamples:
+    """Write the examples, or read them where they are on disk already.
 
-    `alone`: False where another process has just written them.
+    `lock` keeps other processes out; False where another process of the same run has just written them. Raises
+    SetupError that names an instance that does not fit the budget or the model.
     """
-    instances = instances_of(benchmark, config)
+    instances = training_instances(benchmark, config)
     settings: dict[str, Json] = {
         "data": benchmark.data.digest,
         "instances": digest(sorted(each.id for each in instances)),
@@ -88,27 +127,27 @@ def write_examples(
         "context": sources.context,
         "tokenizer": sources.tokenizer_digest,
         "hints": benchmark.hints_digest(sources.format),
-        # What decides what a prompt says: a change makes other prompts.
+        # A change of the code that writes prompts may make other prompts.
         "code": code_digest(app.answers, app.prompting, app.retrieval, training.examples),
     }
     directory = config.work / "prompts" / digest(settings)[:16]
 
     def produce(out: Path) -> Mapping[str, Json]:
         questions = benchmark.questions(progress, format=sources.format).of(instances, progress)
-        rows = Rows.from_list(list(encoded(questions, sources, progress)), features=FEATURES)
+        rows = Rows.from_list(list(_encode(questions, sources, progress)), features=_FEATURES)
         disable_progress_bars()
         rows.save_to_disk(out / "rows", num_shards=1)
         return {"examples": len(rows)}
 
-    with only_here(directory) if alone else nullcontext():
+    with only_here(directory) if lock else nullcontext():
         stage = Workspace(directory, progress).run("examples", produce, version=_VERSION, settings=settings)
     rows = load_from_disk(stage.path("rows"))
     assert isinstance(rows, Rows)
-    return Written(rows, str(stage.manifest["outputs"][f"rows/{_ARROW}"]))
+    return WrittenExamples(rows, str(stage.manifest["outputs"][f"rows/{_ARROW}"]))
 
 
-def encoded(questions: Sequence[Question], sources: Sources, progress: Progress) -> Iterator[dict[str, Any]]:
-    """Rows of `FEATURES`. SetupError names the instance that does not fit: nothing is cut."""
+def _encode(questions: Sequence[Question], sources: Sources, progress: Progress) -> Iterator[dict[str, Any]]:
+    """Yield rows of `_FEATURES`. Raises SetupError that names an instance that does not fit: nothing is cut."""
     examples = Examples(sources.tokenizer, sources.format, sources.budget)
     progress.start("Writing prompts", len(questions))
     for question in questions:

@@ -1,4 +1,4 @@
-"""What a run is made from: the base model's files, the adapter it starts from, the prompt it is asked in."""
+"""What a run starts from: the base model's files, an adapter, and the format of the prompts."""
 
 import json
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ class Sources:
     start_manifest: Manifest | None
     format: PromptFormat
     budget: int
-    """Tokens of a prompt."""
+    """Maximum tokens of a prompt."""
 
     @property
     def model_config(self) -> Mapping[str, Json]:
-        """config.json."""
+        """The content of config.json. Raises SetupError where it cannot be read."""
         path = self.base / "config.json"
         try:
             return dict(json.loads(path.read_text("utf-8")))
@@ -41,7 +41,7 @@ class Sources:
 
     @property
     def context(self) -> int:
-        """Tokens of prompt and answer that the model takes; SetupError where config.json does not tell."""
+        """Maximum tokens of prompt and answer together. Raises SetupError where config.json does not tell."""
         config = self.model_config
         longest = config.get("max_position_embeddings") or config.get("n_positions")
         if not isinstance(longest, int):
@@ -60,43 +60,45 @@ class Sources:
 
     @cached_property
     def base_weights(self) -> BaseWeights:
-        """Reads all of the weights."""
+        """Name and digest of the weights, all of which are read."""
         return BaseWeights(self.base_name, weights_digest(self.base))
 
 
 def find_sources(config: FinetuneConfig, *, weights: bool = True) -> Sources:
-    """`weights`: False where the base's small files are enough. SetupError for what is missing, or does not fit."""
+    """Find the files that a config names, downloading the base from the model hub if need be.
+
+    `weights` is False where the base's small files are enough. Raises SetupError for what is missing or does not fit.
+    """
     base = _base_directory(config.base, weights=weights)
-    start, of_start = config.adapter, None
-    if start is not None:
-        of_start = _start_manifest(start)
-    told = of_start or read_manifest(base)
+    start = config.adapter
+    start_manifest = _read_start_manifest(start) if start is not None else None
+    manifest = start_manifest or read_manifest(base)
     name, budget = config.prompt_format, config.prompt_tokens
-    if told is not None:
-        name, budget = name or told.prompt_format, budget or told.prompt_tokens
+    if manifest is not None:
+        name, budget = name or manifest.prompt_format, budget or manifest.prompt_tokens
     if name is None or budget is None:
         raise SetupError(
             f"{base} has no petool.json to take the prompt's format from: give prompt_format and prompt_tokens."
         )
-    if of_start is not None and (name, budget) != (of_start.prompt_format, of_start.prompt_tokens):
+    if start_manifest is not None and (name, budget) != (start_manifest.prompt_format, start_manifest.prompt_tokens):
         raise SetupError(
-            f"{start} was trained on prompts in {of_start.prompt_format} of {of_start.prompt_tokens} tokens, not in "
-            f"{name} of {budget}: leave prompt_format and prompt_tokens out."
+            f"{start} was trained on prompts in {start_manifest.prompt_format} of {start_manifest.prompt_tokens} "
+            f"tokens, not in {name} of {budget}: leave prompt_format and prompt_tokens out."
         )
-    return Sources(base, Path(config.base).name, start, of_start, format_named(name), budget)
+    return Sources(base, Path(config.base).name, start, start_manifest, format_named(name), budget)
 
 
 def check_base(sources: Sources) -> None:
-    """SetupError where the start adapter was trained for other weights than the base's."""
-    told = sources.start_manifest
-    if told is not None and told.base is not None and told.base.digest != sources.base_weights.digest:
+    """Raises SetupError where the start adapter was trained for other weights than the base's."""
+    trained_for = sources.start_manifest.base if sources.start_manifest is not None else None
+    if trained_for is not None and trained_for.digest != sources.base_weights.digest:
         raise SetupError(
-            f"{sources.start} was trained for {told.base.name} with the weights {told.base.digest[:12]}…, and "
+            f"{sources.start} was trained for {trained_for.name} with the weights {trained_for.digest[:12]}…, and "
             f"{sources.base} has {sources.base_weights.digest[:12]}…: name the base it was trained for."
         )
 
 
-def _start_manifest(directory: Path) -> Manifest:
+def _read_start_manifest(directory: Path) -> Manifest:
     manifest = read_manifest(directory)
     if manifest is None or manifest.kind != "adapter":
         raise SetupError(f"{directory} is no adapter that petool-train made: run petool-train sft first.")

@@ -1,5 +1,9 @@
-"""TRL's trainers on rows that are token ids already, with the head on the answers only."""
+"""TRL's trainers on rows that are token ids already, with the head on the answers only; and what they do between steps:
+progress, and marks on checkpoints that are whole."""
 
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +12,24 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import Sampler
+from transformers import TrainerCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from training.common.stages import Progress
 from training.finetune.batches import LengthGrouped
 from training.finetune.config import FinetuneConfig
 from training.finetune.head import add_answer_head
 from training.finetune.models import uses_cpu
 
+_WHOLE_MARK = "whole"
+_CHECKPOINT = "checkpoint-"
 
-class _Habits:
-    """What both have in common."""
+
+class _PreparedRowsTrainer:
+    """What both trainers change of TRL's, whose classes come behind this one among their bases."""
 
     _columns: tuple[str, ...]
     _signature_columns: Any
@@ -31,59 +40,111 @@ class _Habits:
         self._signature_columns = list(self._columns)
 
     def _get_train_sampler(self, _: Any = None) -> Sampler[int]:
-        # The passes of a step, over all processes, have like lengths.
+        # All passes of a step, over all processes, get rows of similar lengths.
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        # What comes as an argument has lost its other columns.
+        # The dataset that comes as an argument has lost the column `length`.
         return LengthGrouped(self.train_dataset["length"], batch, self.args.seed)
 
     def _build_accelerator_args(self, **given: Any) -> dict[str, Any]:
         if self.args.fsdp and self.args.use_cpu:
-            # accelerate shards over GPUs only, and would quietly train a copy in each process. The kind of the
-            # processes is all that it looks at; what it then does goes by the device, which stays the CPU.
+            # accelerate shards over GPUs only, and would silently train a copy in each process. It decides that by the
+            # kind of the processes alone; what it then does goes by the device, which stays the CPU.
             PartialState().distributed_type = DistributedType.MULTI_GPU
         plugin = given.get("fsdp_plugin")
         if plugin is not None and self.args.bf16:
-            # By itself accelerate sums gradients, and returns log-probabilities, in bfloat16.
+            # Otherwise accelerate would sum gradients, and return log-probabilities, in bfloat16.
             plugin.mixed_precision_policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         built: dict[str, Any] = super()._build_accelerator_args(**given)  # type: ignore[misc]
         return built
 
     def _send_telemetry(self) -> None:
-        """TRL would report to its makers."""
+        """Send nothing: TRL would report to its makers."""
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Ours is written at the end."""
+        """Write nothing: the adapter's own card is written at the end."""
 
 
-class AnswerTrainer(_Habits, SFTTrainer):
-    """Rows of `training.finetune.prompts`, and `AnswerCollator`."""
+class AnswerTrainer(_PreparedRowsTrainer, SFTTrainer):
+    """Trains SFT on rows of `training.finetune.prompts`, with `AnswerCollator`."""
 
     _columns = ("prompt", "answer", "label")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        _with_head(self.model)
+        _replace_head(self.model)
 
 
-class PairTrainer(_Habits, DPOTrainer):
-    """Rows of `training.finetune.pair_rows`. The reference is a copy of the adapter as it is at the start."""
+class PairTrainer(_PreparedRowsTrainer, DPOTrainer):
+    """Trains DPO on rows of `training.finetune.pair_rows`; the reference is a copy of the adapter as it starts."""
 
     _columns = ("prompt_ids", "chosen_ids", "rejected_ids")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        _with_head(self.model)
+        _replace_head(self.model)
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
 
 
-def _with_head(model: Any) -> None:
+def _replace_head(model: Any) -> None:
     add_answer_head(model.get_base_model())
 
 
-_ALWAYS: dict[str, Any] = {
-    # None: nothing is truncated.
+class ProgressCallback(TrainerCallback):
+    """Moves the progress bar with each step, and tells the values of each evaluation."""
+
+    def __init__(self, progress: Progress, tell: Callable[[str], None]) -> None:
+        self._progress = progress
+        self._tell = tell
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        self._progress.start("Training", state.max_steps)
+        self._progress.advance(state.global_step)
+        if state.global_step:
+            self._tell(f"Resumes from the checkpoint at step {state.global_step:,} of {state.max_steps:,}.")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        self._progress.advance(1)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002
+        labels = {
+            "eval_loss": "loss", "eval_mean_token_accuracy": "token accuracy", "eval_rewards/accuracies":
+            "reward accuracy", "eval_rewards/margins": "reward margin",
+        }  # fmt: skip
+        metrics: dict[str, float] = given["metrics"]
+        parts = [f"{label} {metrics[name]:.4g}" for name, label in labels.items() if name in metrics]
+        self._tell(f"Step {state.global_step:,}: held-out {', '.join(parts)}")
+
+
+class CheckpointMarker(TrainerCallback):
+    """Marks a checkpoint as whole when all of it is on the disk: runs resume from no other."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        if not state.is_world_process_zero:
+            return
+        directory = Path(args.output_dir) / f"{_CHECKPOINT}{state.global_step}"
+        for path in [*directory.rglob("*"), directory]:
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        (directory / _WHOLE_MARK).touch()
+
+
+def newest_checkpoint(directory: Path) -> Path | None:
+    """Return the newest checkpoint that is whole, or None, and delete those newer than it."""
+    found = sorted(directory.glob(f"{_CHECKPOINT}*"), key=lambda path: -int(path.name.removeprefix(_CHECKPOINT)))
+    for path in found:
+        if (path / _WHOLE_MARK).exists():
+            return path
+        shutil.rmtree(path)
+    return None
+
+
+_COMMON_ARGUMENTS: dict[str, Any] = {
+    # None truncates nothing.
     "max_length": None,
     "optim": "adamw_torch",
     "save_strategy": "steps",
@@ -93,18 +154,18 @@ _ALWAYS: dict[str, Any] = {
     "disable_tqdm": True,
     "prediction_loss_only": True,
 }
-_FSDP: dict[str, Any] = {
+_FSDP_ARGUMENTS: dict[str, Any] = {
     "fsdp": True,
     "fsdp_config": {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"},
 }
-"""Layer by layer. FSDP's own checkpointing of activations, which transformers advises, renames the layers: peft then
-finds no adapter to save."""
+"""Shards layer by layer. FSDP's own checkpointing of activations, which transformers advises, renames the layers, and
+peft then finds no adapter to save."""
 
 
 def training_arguments(
     config: FinetuneConfig, directory: Path, processes: int, *, evaluates: bool
 ) -> SFTConfig | DPOConfig:
-    """Checkpoints, with optimiser and random states, go into the directory."""
+    """Return TRL's arguments; checkpoints, with optimiser and random states, go into the directory."""
     of_stage: dict[str, Any] = (
         {"dataset_kwargs": {"skip_prepare_dataset": True}} if config.stage == "sft" else {"beta": config.beta}
     )
@@ -132,7 +193,7 @@ def training_arguments(
         save_steps=config.checkpoint_every,
         logging_steps=config.log_every,
         dataloader_pin_memory=not cpu,
-        **_ALWAYS,
+        **_COMMON_ARGUMENTS,
         **of_stage,
-        **(_FSDP if config.fsdp else {}),
+        **(_FSDP_ARGUMENTS if config.fsdp else {}),
     )

@@ -1,17 +1,20 @@
 """The report of a build: Markdown with the tables, PNG beside it, and instances to read."""
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
 
 from app.domain import Json
+from training.common.plots import BLUE, GREY, SKY, draw_bars, draw_estimates, draw_lines, save_png, themed
 from training.common.seeding import shuffled_by_hash
 from training.common.stages import Stage
 from training.data.dataset import Dataset
 from training.data.records import Instance, Part
 from training.petoolbench.config import BenchmarkConfig
-from training.petoolbench.plots import plot_categories, plot_eps, plot_histories, plot_systems
 from training.petoolbench.stage_4_preferences import SETTINGS
 
 REPORT = "report.md"
@@ -37,13 +40,7 @@ def write_report(
     """Nothing in it depends on when or how fast it was built: the same benchmark has the same report."""
     reports = {stage.name: stage.report for stage in stages}
     quality = reports["quality"]
-    plot_categories(*_by_category(dataset), directory / "categories.png")
-    plot_histories(_lengths(dataset), directory / "histories.png")
-    grouping = reports["group"]
-    plot_eps(grouping["tried"], grouping["chosen"]["eps"], directory / "eps.png")
-    for part in (Part.TEST, Part.UNSEEN):
-        if dataset.of(part):
-            plot_systems(quality["systems"], part.value, directory / f"systems-{part.value}.png")
+    _write_charts(reports, dataset, directory)
     (directory / REPORT).write_text("\n".join(_lines(config, reports, quality, dataset)) + "\n", "utf-8")
     (directory / SAMPLES).write_text("\n".join(_sample_lines(dataset, config.seed)) + "\n", "utf-8")
     return {"report": REPORT, "samples": SAMPLES}
@@ -159,18 +156,6 @@ def _grouping_lines(report: Mapping[str, Json], against: Mapping[str, Json]) -> 
     yield "![eps](eps.png)"
 
 
-def _by_category(dataset: Dataset) -> tuple[dict[str, int], dict[str, int]]:
-    instances = Counter(dataset.tools[each.answer.tool_name].category for each in dataset.instances)
-    return dict(instances), dict(Counter(tool.category for tool in dataset.tools.values()))
-
-
-def _lengths(dataset: Dataset) -> dict[str, dict[int, int]]:
-    found: dict[str, Counter[int]] = defaultdict(Counter)
-    for instance in dataset.instances:
-        found[instance.setting.value][len(instance.history)] += 1
-    return {setting.value: dict(found[setting.value]) for setting in SETTINGS}
-
-
 def _sample_lines(dataset: Dataset, seed: int) -> Iterator[str]:
     yield f"# {_SAMPLES} instances of each setting"
     test = {instance.id: instance for instance in dataset.of(Part.TEST)}
@@ -196,3 +181,73 @@ def _sample(instance: Instance, dataset: Dataset) -> Iterator[str]:
     for name in (instance.answer.tool_name, *instance.same_function):
         mark = "**wanted**" if name == instance.answer.tool_name else "could do it"
         yield f"- {mark} `{name}`: {dataset.tools[name].description}"
+
+
+class _Accuracy(NamedTuple):
+    percent: float
+    interval: tuple[float, float]
+
+
+def _write_charts(reports: Mapping[str, Mapping[str, Json]], dataset: Dataset, directory: Path) -> None:
+    with themed():
+        save_png(_category_chart(dataset), directory / "categories.png")
+        save_png(_history_chart(dataset), directory / "histories.png")
+        save_png(_eps_chart(reports["group"]), directory / "eps.png")
+        for part in (Part.TEST, Part.UNSEEN):
+            if dataset.of(part):
+                chart = _accuracy_chart(reports["quality"]["systems"], part)
+                save_png(chart, directory / f"systems-{part.value}.png")
+
+
+def _category_chart(dataset: Dataset) -> Figure:
+    """Instances and tools by category, the one of most instances first (the paper's figure 4)."""
+    instances = Counter(dataset.tools[each.answer.tool_name].category for each in dataset.instances)
+    tools = Counter(tool.category for tool in dataset.tools.values())
+    names = sorted(tools, key=lambda name: (-instances[name], name))
+    figure = Figure(figsize=(9, max(3.0, 0.2 * len(names) + 1)))
+    left, right = figure.subplots(1, 2, sharey=True)
+    title = "instances (category of the right tool)"
+    draw_bars(left, {name: instances[name] for name in names}, colour=BLUE, title=title)
+    draw_bars(right, {name: tools[name] for name in names}, colour=SKY, title="tools")
+    return figure
+
+
+def _history_chart(dataset: Dataset) -> Figure:
+    """Instances by number of interactions in the history, a line a setting (the paper's figure 3)."""
+    figure = Figure(figsize=(7, 3))
+    lengths: dict[str, Counter[int]] = {setting.value: Counter() for setting in SETTINGS}
+    for instance in dataset.instances:
+        lengths[instance.setting.value][len(instance.history)] += 1
+    lines = {name.replace("_", "-"): sorted(counts.items()) for name, counts in lengths.items()}
+    draw_lines(figure.subplots(), lines, xlabel="interactions in the history", ylabel="instances")
+    return figure
+
+
+def _eps_chart(grouping: Mapping[str, Json]) -> Figure:
+    """What each eps gives: tools in groups, and how often tools that are near are of one category."""
+    figure = Figure(figsize=(9, 3))
+    panels = (("grouped_tools", "tools in groups", (0, None)), ("agreement", "agreement", (0, 1.05)))
+    for axes, (key, title, limits) in zip(figure.subplots(1, 2), panels, strict=True):
+        points = [(each["eps"], each[key]) for each in grouping["tried"]]
+        draw_lines(axes, {title: points}, title=title, xlabel="eps (cosine distance)", ylim=limits)
+        axes.axvline(grouping["chosen"]["eps"], color=GREY, lw=0.8, ls=":")
+    return figure
+
+
+def _accuracy_chart(systems: Mapping[str, Json], part: Part) -> Figure:
+    """Tool accuracy of each system by setting, with 95% intervals."""
+    rows = {
+        name: {key.replace("_", "-"): _estimate(cell) for key, cell in of_parts[part.value].items()}
+        for name, of_parts in systems.items()
+        if part.value in of_parts
+    }
+    figure = Figure(figsize=(8, 0.5 * len(rows) + 1.2))
+    settings = [setting.value.replace("_", "-") for setting in SETTINGS]
+    draw_estimates(figure.subplots(), rows, settings, title="tool accuracy, percent")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def _estimate(cell: Mapping[str, float]) -> _Accuracy:
+    percent, width = cell["accuracy"], cell["plus_minus"]
+    return _Accuracy(percent, (percent - width, percent + width))

@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from app.answers.reading import write_answer
 from app.domain import Json, Tool
 from app.model_files.manifest import Manifest, file_digests, write_manifest
 from app.prompting.formats import format_named
 from app.prompting.text import json_text
 from app.prompting.tokenizer import PromptTokenizer
+from training.common.plots import draw_lines, save_png, themed
 from training.common.revision import revision
 from training.common.stages import MANIFEST as STAGE_MANIFEST
 from training.common.stages import Progress, Workspace, digest, only_here, put_in_place, told
 from training.data.benchmark import OpenedBenchmark
 from training.data.records import Part
 from training.pretraining.config import SmallConfig
-from training.pretraining.plots import plot_pretraining
 from training.pretraining.pretrain import Pretrainer, Writer
 from training.pretraining.tokenizer import BEGIN, END, PAD, save_tokenizer, train_tokenizer
 from training.pretraining.uses import Use, uses_of
@@ -103,7 +105,7 @@ def _made(
     log = trainer.train(progress, tell)
     trainer.network.save(folder, ids)
     (folder / _LOG).write_text(json.dumps(log, indent=1) + "\n", "utf-8")
-    plot_pretraining(log, folder / "training.png")
+    _write_chart(log, folder / "training.png")
     parameters = sum(each.numel() for each in trainer.network.parameters())
     scores: dict[str, Json] = {"parameters": parameters, **{key: log[-1][key] for key in _SCORES}}
     manifest = Manifest(
@@ -122,6 +124,22 @@ def _made(
     (folder / "README.md").write_text(_card(manifest), "utf-8")
     write_manifest(folder, manifest)
     return scores
+
+
+def _write_chart(log: Sequence[Mapping[str, Json]], path: Path) -> None:
+    """Loss, and how often choice and parameters are right, by tokens read."""
+
+    def points(key: str, scale: float = 1.0) -> list[tuple[float, float]]:
+        return [(row["tokens"] / 1e6, scale * row[key]) for row in log]
+
+    right = {"the choice": points("label_accuracy", 100), "all parameters": points("parameter_accuracy", 100)}
+    with themed():
+        figure = Figure(figsize=(9, 3.4))
+        axes = figure.subplots(1, 2)
+        x_label = "million tokens read"
+        draw_lines(axes[0], {"loss": points("loss")}, title="loss on answers, nats", xlabel=x_label, ylim=(0, None))
+        draw_lines(axes[1], right, title="right on uses never read, percent", xlabel=x_label, ylim=(0, 104))
+        save_png(figure, path)
 
 
 def publish(made: Path, out: Path) -> None:

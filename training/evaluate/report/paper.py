@@ -1,4 +1,4 @@
-"""The paper's own figures (tables 1 and 2), percent, on the paper's own data: to be shown beside ours, not compared.
+"""The paper's own figures (tables 1 and 2), percent, on the paper's own data: shown beside ours, not compared.
 
 GPT-4o's TPM under preferred-only is printed as 30.3; with its Tool Acc of 53.7 and its other errors it would be 24.3.
 """
@@ -6,8 +6,7 @@ GPT-4o's TPM under preferred-only is printed as 30.3; with its Tool Acc of 53.7 
 from collections.abc import Mapping
 
 from app.domain import HistorySetting
-from training.evaluate.metrics import ErrorKind
-from training.evaluate.scores import ALL, SETTINGS
+from training.evaluate.metrics import ALL, SETTINGS, ErrorKind
 
 _COLUMNS = (*(setting.value for setting in SETTINGS), ALL)
 _TABLE_1 = {

@@ -1,23 +1,22 @@
-"""The report's sections in their order."""
+"""The report's sections in their order: what each says, and the tables and charts it shows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from training.data.dataset import Dataset
 from training.data.records import Part
-from training.evaluate import pictures, tables
+from training.evaluate.answers import EvaluatedSystem
 from training.evaluate.config import load_system, shipped_systems
-from training.evaluate.evaluations import EvaluatedSystem
-from training.evaluate.paper import TABLE_1
-from training.evaluate.pictures import Picture
-from training.evaluate.scores import SETTINGS
-from training.evaluate.tables import AblationRow, Table
+from training.evaluate.metrics import SETTINGS
+from training.evaluate.report import charts, tables
+from training.evaluate.report.charts import Chart
+from training.evaluate.report.paper import TABLE_1
+from training.evaluate.report.tables import AblationRow, Table
 
-BASELINE = "ranker"
-"""What every system is tested against."""
-_UNHISTORIED = "history"
-_OF_TABLE_1 = ("DPO", "SFT")
-"""Ablations that stand among the systems, as in the paper."""
+_BASELINE = "ranker"
+"""Name of the system that every other one is tested against."""
+_TABLE_1_ABLATIONS = ("DPO", "SFT")
+"""What those ablations lack that stand among the systems, as in the paper."""
 _MOST_COLUMNS = 8
 
 
@@ -25,55 +24,58 @@ _MOST_COLUMNS = 8
 class Section:
     title: str
     text: str
-    blocks: Sequence[Table | Picture] = ()
+    blocks: Sequence[Table | Chart] = ()
     folded: bool = False
-    """The tables are long: shown on demand."""
+    """Its tables are long, and shown on demand."""
 
 
 @dataclass(frozen=True)
 class Material:
+    """What the report is made of."""
+
     dataset: Dataset
     systems: Sequence[EvaluatedSystem]
     """Those with answers."""
 
-    def on(self, part: Part, *, whole: bool = False) -> list[EvaluatedSystem]:
-        """Those with answers on the part. `whole`: not the ablations of others."""
-        return [each for each in self.systems if len(each.scores(part)) and not (whole and each.config.ablation)]
+    def evaluated_on(self, part: Part, *, ablations: bool = True) -> list[EvaluatedSystem]:
+        """The systems with answers on the part, with or without the ablations of others."""
+        return [each for each in self.systems if len(each.scores(part)) and (ablations or not each.config.ablation)]
 
-    def of_table_1(self, part: Part) -> list[EvaluatedSystem]:
+    def table_1_systems(self, part: Part) -> list[EvaluatedSystem]:
+        """The systems with answers on the part that the paper's table 1 would list."""
         return [
-            each for each in self.on(part) if not each.config.ablation or each.config.ablation.without in _OF_TABLE_1
+            each
+            for each in self.evaluated_on(part)
+            if not each.config.ablation or each.config.ablation.without in _TABLE_1_ABLATIONS
         ]
 
     @property
     def baseline(self) -> EvaluatedSystem | None:
-        return next((each for each in self.systems if each.name == BASELINE), None)
+        return next((each for each in self.systems if each.name == _BASELINE), None)
 
 
-def in_order(systems: Sequence[EvaluatedSystem]) -> list[EvaluatedSystem]:
-    """Without a model, the paper's baselines in its order, our models; each followed by its ablations."""
-    rows = list(TABLE_1)
+def sort_systems(systems: Sequence[EvaluatedSystem]) -> list[EvaluatedSystem]:
+    """Those without a model, the paper's baselines in its order, our models; each followed by its ablations.
 
-    def place(system: EvaluatedSystem) -> tuple[int, int, str]:
-        config = system.config
-        kind = ("retrieval", "fit", "ranker", "chat", "model").index(config.kind)
-        return kind, rows.index(config.paper) if config.paper in rows else len(rows), config.name
-
-    whole = sorted((each for each in systems if each.config.ablation is None), key=place)
-    of = {each.name for each in whole}
-    ordered = []
-    for system in whole:
-        ordered.append(system)
-        ordered += sorted(
-            (each for each in systems if each.config.ablation and each.config.ablation.of == system.name), key=place
-        )
-    return [
-        *ordered,
-        *sorted((each for each in systems if each.config.ablation and each.config.ablation.of not in of), key=place),
-    ]
+    Ablations of systems that were not evaluated come last.
+    """
+    ordered = sorted(systems, key=_sort_key)
+    whole = [each for each in ordered if each.config.ablation is None]
+    ablations: dict[str, list[EvaluatedSystem]] = {each.name: [] for each in whole}
+    rest: list[EvaluatedSystem] = []
+    for each in ordered:
+        if each.config.ablation is not None:
+            ablations.get(each.config.ablation.of, rest).append(each)
+    return [*(each for system in whole for each in (system, *ablations[system.name])), *rest]
 
 
-def sections(material: Material) -> Iterator[Section]:
+def _sort_key(system: EvaluatedSystem) -> tuple[int, int, str]:
+    config, rows = system.config, list(TABLE_1)
+    kind = ("retrieval", "fit", "ranker", "chat", "model").index(config.kind)
+    return kind, rows.index(config.paper) if config.paper in rows else len(rows), config.name
+
+
+def build_sections(material: Material) -> Iterator[Section]:
     yield from _accuracy(material)
     yield from _errors(material)
     yield from _significance(material)
@@ -85,7 +87,7 @@ def sections(material: Material) -> Iterator[Section]:
     yield Section(
         "The instances",
         "The paper's figure 3, for this benchmark.",
-        [pictures.instances_picture(material.dataset)],
+        [charts.instances_chart(material.dataset)],
     )
 
 
@@ -94,15 +96,15 @@ def _accuracy(material: Material) -> Iterator[Section]:
         "The paper's table 1. Tool Acc: the right one of ten candidates; Param Acc: exactly the right call's "
         "parameters, whichever tool was called, as the paper counts; both: the right call. Percent of the instances."
     )
-    if systems := material.of_table_1(Part.TEST):
+    if systems := material.table_1_systems(Part.TEST):
         table = tables.accuracy_table(systems, Part.TEST, paper=True)
-        yield Section("Accuracy", text, [pictures.accuracy_picture(systems, Part.TEST), table])
+        yield Section("Accuracy", text, [charts.accuracy_chart(systems, Part.TEST), table])
     else:
         yield Section("Accuracy", "No system was evaluated on the test part.")
 
 
 def _errors(material: Material) -> Iterator[Section]:
-    systems = material.of_table_1(Part.TEST)
+    systems = material.table_1_systems(Part.TEST)
     if not systems:
         return
     yield Section(
@@ -110,10 +112,10 @@ def _errors(material: Material) -> Iterator[Section]:
         "One kind an instance, in the order invalid format (IF), tool hallucination (TH), tool functionality mismatch "
         "(TFM: it cannot do the job), tool preference mismatch (TPM: it could, but is not this user's), parameter name "
         "mismatch (PNM), parameter value mismatch (PVM).",
-        [pictures.error_picture(systems, Part.TEST)],
+        [charts.error_chart(systems, Part.TEST)],
     )
     for setting in SETTINGS:
-        name = tables.NAMES[setting]
+        name = tables.setting_name(setting)
         yield Section(
             f"Errors, {name}",
             "The paper's table 2 and its counting: PNM and PVM are of all instances, whichever tool was called. So the "
@@ -129,7 +131,7 @@ def _significance(material: Material) -> Iterator[Section]:
         return
     blocks = []
     for part in (Part.TEST, Part.UNSEEN):
-        table = tables.significance_table(material.on(part), baseline, part)
+        table = tables.significance_table(material.evaluated_on(part), baseline, part)
         if table.lines:
             blocks.append(table)
     if blocks:
@@ -143,17 +145,17 @@ def _significance(material: Material) -> Iterator[Section]:
 
 def _unseen(material: Material) -> Iterator[Section]:
     text = "Test instances whose tools and functionalities occur in no role in training. Not in the paper."
-    if systems := material.of_table_1(Part.UNSEEN):
+    if systems := material.table_1_systems(Part.UNSEEN):
         table = tables.accuracy_table(systems, Part.UNSEEN, paper=False)
-        yield Section("Unseen tools", text, [pictures.accuracy_picture(systems, Part.UNSEEN), table])
+        yield Section("Unseen tools", text, [charts.accuracy_chart(systems, Part.UNSEEN), table])
     else:
         yield Section("Unseen tools", f"{text} No system was evaluated on them (`--part unseen`).")
 
 
 def _ablations(material: Material) -> Iterator[Section]:
-    evaluated = {each.name: each for each in material.on(Part.TEST)}
+    evaluated = {each.name: each for each in material.evaluated_on(Part.TEST)}
     shipped = [load_system(name) for name in shipped_systems()]
-    for system in material.on(Part.TEST, whole=True):
+    for system in material.evaluated_on(Part.TEST, ablations=False):
         own = [each.config for each in evaluated.values() if each.config.ablation]
         configs = {each.name: each for each in [*shipped, *own] if each.ablation and each.ablation.of == system.name}
         # Of others' models there is only one without history: that is the next section's.
@@ -168,37 +170,37 @@ def _ablations(material: Material) -> Iterator[Section]:
 
 
 def _history(material: Material) -> Iterator[Section]:
-    by_name = {each.name: each for each in material.on(Part.TEST)}
+    by_name = {each.name: each for each in material.evaluated_on(Part.TEST)}
     pairs = [
         (by_name[each.config.ablation.of], each)
         for each in by_name.values()
-        if each.config.ablation and each.config.ablation.without == _UNHISTORIED and each.config.ablation.of in by_name
+        if each.config.ablation and each.config.ablation.without == "history" and each.config.ablation.of in by_name
     ]
     title, text = "What history is worth", "The paper's figure 5: the same system with and without the user's history."
     if pairs:
-        yield Section(title, text, [pictures.history_picture(pairs, Part.TEST)])
+        yield Section(title, text, [charts.history_chart(pairs, Part.TEST)])
     else:
         yield Section(title, f"{text} No system was evaluated without history.")
 
 
 def _lengths(material: Material) -> Iterator[Section]:
-    if systems := material.on(Part.TEST, whole=True):
+    if systems := material.evaluated_on(Part.TEST, ablations=False):
         yield Section(
             "By length of the history",
             "The paper's figure 6 (preferred-only; of many systems the best), and tool accuracy in every setting, with "
             "the number of instances.",
-            [pictures.length_picture(systems, Part.TEST), tables.length_table(systems, Part.TEST)],
+            [charts.length_chart(systems, Part.TEST), tables.length_table(systems, Part.TEST)],
         )
 
 
 def _categories(material: Material) -> Iterator[Section]:
-    systems = pictures.leading(material.on(Part.TEST, whole=True), Part.TEST, _MOST_COLUMNS)
+    systems = charts.leading(material.evaluated_on(Part.TEST, ablations=False), Part.TEST, _MOST_COLUMNS)
     if systems:
         yield Section(
             "By category",
             "Of the right tool; the paper's figure 4 beside tool accuracy. With so few instances each, no ranking.",
             [
-                pictures.category_picture(systems, material.dataset, Part.TEST),
+                charts.category_chart(systems, material.dataset, Part.TEST),
                 tables.category_table(systems, material.dataset, Part.TEST),
             ],
             folded=True,

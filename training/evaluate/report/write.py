@@ -1,4 +1,4 @@
-"""`report.md` and `report.html` of the evaluations that there are."""
+"""Writes `report.md` and `report.html` of the evaluations that there are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,82 +7,85 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from app.domain import Json
+from training.common.plots import DARK, LIGHT, save_png, svg_data_uri, themed
 from training.common.revision import revision
 from training.common.stages import NO_PROGRESS, Progress, told
 from training.data.benchmark import OpenedBenchmark
 from training.data.records import Part
-from training.evaluate import drawing
-from training.evaluate.answers import EVALUATIONS
+from training.evaluate.answers import EVALUATIONS, EvaluatedSystem, read_evaluations
 from training.evaluate.config import shipped_systems
-from training.evaluate.evaluations import EvaluatedSystem, read_evaluations
-from training.evaluate.pictures import Picture
-from training.evaluate.sections import Material, Section, in_order, sections
-
-MARKDOWN, HTML = "report.md", "report.html"
+from training.evaluate.metrics import ErrorKind
+from training.evaluate.report.charts import Chart
+from training.evaluate.report.sections import Material, Section, build_sections, sort_systems
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A picture, ready to be laid out."""
+class DrawnChart:
+    """A chart, ready to be laid out."""
 
     file: str
+    """Name of the PNG."""
     alt: str
     light: str
+    """For light pages, as a data URI."""
     dark: str
-    """Data URIs."""
+    """For dark pages."""
 
 
 def write_evaluation_report(
     benchmark: OpenedBenchmark, into: Path | None = None, progress: Progress = NO_PROGRESS
 ) -> list[Path]:
-    """Into the benchmark's `evaluations/`, if no other folder is given; the two files' paths. SetupError where an
-    evaluation cannot be read."""
+    """Write into the benchmark's `evaluations/`, or into another folder, and return the two files' paths.
+
+    Raises SetupError where an evaluation cannot be read.
+    """
     directory = into or benchmark.directory / EVALUATIONS
-    systems = in_order([each for each in read_evaluations(benchmark) if each.parts])
-    parts = list(sections(Material(benchmark.dataset, systems)))
-    wanted = [block for section in parts for block in section.blocks if isinstance(block, Picture)]
+    systems = sort_systems([each for each in read_evaluations(benchmark) if each.parts])
+    sections = list(build_sections(Material(benchmark.dataset, systems)))
+    charts = [block for section in sections for block in section.blocks if isinstance(block, Chart)]
+    written = [directory / name for name in ("report.md", "report.html")]
     with told(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        progress.start("Drawing", len(wanted))
+        progress.start("Drawing", len(charts))
         drawn = {}
-        for picture in wanted:
-            drawn[picture.name] = _draw(picture, directory)
+        for chart in charts:
+            drawn[chart.name] = _draw(chart, directory)
             progress.advance(1)
-        given = _given(benchmark, systems, parts, drawn)
-        for name in (MARKDOWN, HTML):
-            (directory / name).write_text(_environment().get_template(f"{name}.j2").render(given), "utf-8")
-    return [directory / MARKDOWN, directory / HTML]
+        values = _values(benchmark, systems, sections, drawn)
+        for path in written:
+            path.write_text(_environment().get_template(f"{path.name}.j2").render(values), "utf-8")
+    return written
 
 
-def _draw(picture: Picture, directory: Path) -> Drawn:
-    file = f"{picture.name}.png"
-    uris = []
-    for theme in (drawing.LIGHT, drawing.DARK):
-        with drawing.drawn_in(theme):
-            figure = picture.draw()
-            uris.append(drawing.svg_uri(figure))
-            if theme is drawing.LIGHT:
-                (directory / file).write_bytes(drawing.png(figure))
-    return Drawn(file, picture.alt, *uris)
+def _draw(chart: Chart, directory: Path) -> DrawnChart:
+    file = f"{chart.name}.png"
+    with themed(LIGHT):
+        figure = chart.draw()
+        light = svg_data_uri(figure)
+        save_png(figure, directory / file)
+    with themed(DARK):
+        dark = svg_data_uri(chart.draw())
+    return DrawnChart(file, chart.alt, light, dark)
 
 
 def _environment() -> Environment:
-    loader = PackageLoader("training.evaluate")
+    loader = PackageLoader("training.evaluate.report")
     escape = select_autoescape(["html.j2"])
-    # The Markdown is not escaped, the HTML is.
+    # Only HTML is escaped: Markdown has its own special characters, which the filter `cell` sees to.
     environment = Environment(loader=loader, autoescape=escape, undefined=StrictUndefined)  # noqa: S701
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
-    environment.tests["picture"] = lambda block: isinstance(block, Picture)
+    environment.tests["chart"] = lambda block: isinstance(block, Chart)
     return environment
 
 
-def _given(
+def _values(
     benchmark: OpenedBenchmark,
     systems: Sequence[EvaluatedSystem],
-    parts: Sequence[Section],
-    drawn: Mapping[str, Drawn],
+    sections: Sequence[Section],
+    drawn: Mapping[str, DrawnChart],
 ) -> dict[str, Json]:
+    """What the templates fill in."""
     evaluated = {each.name for each in systems}
     return {
         "data": benchmark.data,
@@ -90,12 +93,13 @@ def _given(
         "revision": revision(),
         "systems": [_facts(each, benchmark) for each in systems],
         "missing": [name for name in shipped_systems() if name not in evaluated],
-        "sections": parts,
+        "sections": sections,
         "drawn": drawn,
     }
 
 
 def _facts(system: EvaluatedSystem, benchmark: OpenedBenchmark) -> dict[str, Json]:
+    """How a system was measured."""
     manifest = system.manifest
     runs = manifest["runs"]
     models = [
@@ -105,12 +109,13 @@ def _facts(system: EvaluatedSystem, benchmark: OpenedBenchmark) -> dict[str, Jso
     answers = [
         f"{part.value} {len(scores):,} of {len(benchmark.dataset.of(part)):,}" for part, scores in system.parts.items()
     ]
+    failed = [scores.errors()[ErrorKind.FAILED_REQUEST].hits for scores in system.parts.values()]
     return {
         "title": system.config.title,
         "name": system.name,
         "answers": ", ".join(answers),
-        "failed": sum(each.row.failed for scores in system.parts.values() for each in scores.judged),
-        "milliseconds": _median([each.row.milliseconds for scores in system.parts.values() for each in scores.judged]),
+        "failed": sum(failed),
+        "milliseconds": _median([row.milliseconds for rows in system.rows.values() for row in rows.values()]),
         "first": runs[0]["finished"] if runs else "",
         "last": runs[-1]["finished"] if runs else "",
         "commands": list(dict.fromkeys(each["command"] for each in runs if each["command"])),

@@ -1,4 +1,4 @@
-"""The report's tables, as text to be laid out: nothing here is measured, and what is missing is said to be missing."""
+"""The report's tables, as text to be laid out: nothing is measured here, and what is missing is said to be missing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,26 @@ from typing import Literal
 from app.domain import HistorySetting
 from training.data.dataset import Dataset
 from training.data.records import Instance, Part
-from training.evaluate.evaluations import EvaluatedSystem
-from training.evaluate.metrics import SHORT, ErrorKind
-from training.evaluate.paper import TABLE_1, TABLE_2
-from training.evaluate.scores import ALL, SETTINGS, Judged, Scores, compared, history_length
+from training.evaluate.answers import EvaluatedSystem
+from training.evaluate.metrics import (
+    ABBREVIATIONS,
+    ALL,
+    METRICS,
+    SETTINGS,
+    ErrorKind,
+    Judged,
+    Scores,
+    compare_scores,
+    history_length,
+)
+from training.evaluate.report.paper import TABLE_1, TABLE_2
 from training.evaluate.statistics import PairedTest, Share
 
-NAMES = {
-    HistorySetting.PREFERRED_ONLY: "preferred-only",
-    HistorySetting.RATING_INTEGRATED: "rating-integrated",
-    HistorySetting.CHRONOLOGICAL: "chronological",
-}
-NOTHING = "–"
-PAPER = "The paper, on its own data"
+_NOTHING = "–"
+_PAPER = "The paper, on its own data"
 _PAPER_MODEL = "PEToolLLaMA"
 LENGTHS = ((1, 3), (4, 5), (6, 7), (8, 9), (10, 12), (13, 15), (16, 10**6))
-"""Of histories, both ends included."""
+"""Numbers of interactions in a history that are counted together, both ends included."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,11 @@ class Line:
 class Table:
     head: tuple[str, ...]
     lines: tuple[Line, ...]
-    note: str = ""
 
 
 def accuracy_table(systems: Sequence[EvaluatedSystem], part: Part, *, paper: bool) -> Table:
     """The paper's table 1."""
-    columns = [f"{name} {what}" for name in (*NAMES.values(), "all") for what in ("Tool", "Param")]
+    columns = [f"{name} {what}" for name in (*map(setting_name, SETTINGS), ALL) for what in ("Tool", "Param")]
     names = [*(setting.value for setting in SETTINGS), ALL]
     lines = []
     for system in systems:
@@ -50,16 +53,16 @@ def accuracy_table(systems: Sequence[EvaluatedSystem], part: Part, *, paper: boo
             continue
         cells = [scores.by_setting.get(name) for name in names]
         shown = [
-            text for each in cells for text in (_percents([each.tool, each.parameters]) if each else [NOTHING] * 2)
+            text for each in cells for text in (_percents([each.tool, each.parameters]) if each else [_NOTHING] * 2)
         ]
         lines.append(
             Line((system.config.title, *shown, _percent(cells[-1].joint) if cells[-1] else "", f"{len(scores):,}"))
         )
     if paper:
-        lines.append(Line((PAPER, *[""] * (len(columns) + 2)), "heading"))
+        lines.append(Line((_PAPER, *[""] * (len(columns) + 2)), "heading"))
         for method, row in TABLE_1.items():
             cells_of = [f"{value:.1f}" for name in names for value in row[name]]
-            lines.append(Line((method, *cells_of, NOTHING, NOTHING), "paper"))
+            lines.append(Line((method, *cells_of, _NOTHING, _NOTHING), "paper"))
     return Table(("system", *columns, "all, both", "n"), tuple(lines))
 
 
@@ -73,24 +76,22 @@ def error_table(systems: Sequence[EvaluatedSystem], part: Part, setting: History
             errors = scores.errors(setting)
             lines.append(Line((system.config.title, *(_percent(errors[kind]) for kind in kinds), f"{len(judged):,}")))
     if setting in TABLE_2:
-        lines.append(Line((PAPER, *[""] * (len(kinds) + 1)), "heading"))
+        lines.append(Line((_PAPER, *[""] * (len(kinds) + 1)), "heading"))
         for method, row in TABLE_2[setting].items():
             lines.append(
-                Line((method, *(f"{row[kind]:.1f}" if kind in row else NOTHING for kind in kinds), NOTHING), "paper")
+                Line((method, *(f"{row[kind]:.1f}" if kind in row else _NOTHING for kind in kinds), _NOTHING), "paper")
             )
-    return Table(("system", *(SHORT[kind] for kind in kinds), "n"), tuple(lines))
+    return Table(("system", *(ABBREVIATIONS[kind] for kind in kinds), "n"), tuple(lines))
 
 
 def significance_table(systems: Sequence[EvaluatedSystem], baseline: EvaluatedSystem, part: Part) -> Table:
-    """Every system against one, on the instances that both answered."""
+    """Test every system against the baseline, on the instances that both answered."""
     lines = []
     for system in systems:
-        tests = [
-            compared(system.scores(part), baseline.scores(part), metric) for metric in ("tool", "parameters", "joint")
-        ]
+        tests = [compare_scores(system.scores(part), baseline.scores(part), metric) for metric in METRICS]
         if system.name == baseline.name or tests[0] is None:
             continue
-        shown = [text for test in tests if test is not None for text in (_difference(test), p_value(test.p))]
+        shown = [text for test in tests if test is not None for text in (_difference(test), _p_value(test.p))]
         lines.append(Line((system.config.title, *shown, f"{tests[0].count:,}")))
     head = ("system", "Tool Acc", "p", "Param Acc", "p", "both", "p", "n")
     return Table(head, tuple(lines))
@@ -107,25 +108,32 @@ class AblationRow:
 
 def ablation_table(full: EvaluatedSystem, rows: Sequence[AblationRow], part: Part) -> Table:
     whole = full.scores(part)
-    lines = [Line((full.config.title, *_accuracies(whole), NOTHING, NOTHING, f"{len(whole):,}"))]
+    lines = [Line((full.config.title, *_accuracies(whole), _NOTHING, _NOTHING, f"{len(whole):,}"))]
     for row in rows:
         scores = row.system.scores(part) if row.system is not None else Scores([])
-        test = compared(scores, whole, "tool")
+        test = compare_scores(scores, whole, "tool")
         if test is None:
             lines.append(_missing(row.title, 6))
             continue
-        lines.append(Line((row.title, *_accuracies(scores), _difference(test), p_value(test.p), f"{test.count:,}")))
+        lines.append(Line((row.title, *_accuracies(scores), _difference(test), _p_value(test.p), f"{test.count:,}")))
     if full.config.paper == _PAPER_MODEL:
         lines += _paper_ablations()
     return Table(("system", "Tool Acc", "Param Acc", "both", "Tool Acc, difference", "p", "n"), tuple(lines))
 
 
 def _paper_ablations() -> Iterator[Line]:
-    yield Line((PAPER, *[""] * 6), "heading")
+    yield Line((_PAPER, *[""] * 6), "heading")
     for method in (_PAPER_MODEL, "w/o DPO", "w/o SFT"):
         tool, parameters = TABLE_1[method][ALL]
         change = tool - TABLE_1[_PAPER_MODEL][ALL][0]
-        shown = (f"{tool:.1f}", f"{parameters:.1f}", NOTHING, f"{change:+.1f}" if change else NOTHING, NOTHING, NOTHING)
+        shown = (
+            f"{tool:.1f}",
+            f"{parameters:.1f}",
+            _NOTHING,
+            f"{change:+.1f}" if change else _NOTHING,
+            _NOTHING,
+            _NOTHING,
+        )
         yield Line((method, *shown), "paper")
 
 
@@ -138,8 +146,8 @@ def length_table(systems: Sequence[EvaluatedSystem], part: Part) -> Table:
             if not judged:
                 continue
             shares = [_within(judged, *ends) for ends in LENGTHS]
-            shown = [f"{_percent(each)} ({each.count:,})" if each.count else NOTHING for each in shares]
-            lines.append(Line((system.config.title, NAMES[setting], *shown)))
+            shown = [f"{_percent(each)} ({each.count:,})" if each.count else _NOTHING for each in shares]
+            lines.append(Line((system.config.title, setting_name(setting), *shown)))
     return Table(("system", "setting", *map(length_name, LENGTHS)), tuple(lines))
 
 
@@ -151,14 +159,18 @@ def category_table(systems: Sequence[EvaluatedSystem], dataset: Dataset, part: P
     for name in names:
         cells = [cells.get(name) for cells in by_system]
         count = max(each.count for each in cells if each is not None)
-        shown = [_percent(each.tool) if each is not None else NOTHING for each in cells]
+        shown = [_percent(each.tool) if each is not None else _NOTHING for each in cells]
         lines.append(Line((str(name).replace("_", " "), f"{count:,}", *shown)))
     return Table(("category", "n", *(system.config.title for system in systems)), tuple(lines))
 
 
 def category(instance: Instance, dataset: Dataset) -> str:
-    """Of the right tool."""
+    """The category of the instance's right tool."""
     return dataset.tools[instance.answer.tool_name].category
+
+
+def setting_name(setting: HistorySetting) -> str:
+    return setting.value.replace("_", "-")
 
 
 def length_name(ends: tuple[int, int]) -> str:
@@ -166,7 +178,7 @@ def length_name(ends: tuple[int, int]) -> str:
     return f"{low} or more" if high >= 10**6 else f"{low}–{high}"
 
 
-def p_value(p: float) -> str:
+def _p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
