@@ -90,7 +90,7 @@ def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], 
         matcher,
         adapter=model.adapter,
         prompt_format=model.prompt_format,
-        prompt_tokens=model.prompt_tokens,
+        prompt_budget=model.prompt_budget,
     )
     log.info(
         "model_loaded",
@@ -100,7 +100,7 @@ def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], 
         decision=model.decision.value,
         parameters=model.parameters.value,
     )
-    base = ServedBase(model.model, model.prompt_format, model.prompt_tokens, settings.adapter_max_rank)
+    base = ServedBase(model.model, model.prompt_format, model.prompt_budget, settings.adapter_max_rank)
     policy = Policy(
         chooser=model.decision,
         fusion_weight=model.fusion_weight,
@@ -153,11 +153,11 @@ def _local(settings: Settings, model: Served) -> AdapterEngine:
         max_batch=settings.engine_concurrency or _LOCAL_CONCURRENCY,
         max_waiting=settings.engine_queue,
     )
-    needed = model.prompt_tokens + settings.completion_tokens
+    needed = model.prompt_budget + settings.completion_tokens
     if engine.context < needed:
         raise SetupError(
             f"The model {model.model} has a context of {engine.context} tokens, and the prompt's "
-            f"{model.prompt_tokens} + PETOOL_COMPLETION_TOKENS come to {needed}: lower PETOOL_PROMPT_TOKENS or "
+            f"{model.prompt_budget} + PETOOL_COMPLETION_TOKENS come to {needed}: lower PETOOL_PROMPT_BUDGET or "
             "PETOOL_COMPLETION_TOKENS, or take a model with a longer context."
         )
     return engine

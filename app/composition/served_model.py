@@ -40,7 +40,7 @@ class Served:
     adapter_directory: Path | None
     """`local`: where it lies."""
     prompt_format: PromptFormat
-    prompt_tokens: int
+    prompt_budget: int
     decision: DecisionRule
     fusion_weight: float
     parameters: ParameterRule
@@ -51,7 +51,7 @@ _recommended = TypeAdapter(Recommended)
 
 def is_default(settings: Settings) -> bool:
     """Whether it is the shipped model that is to be served, as it is shipped."""
-    given = (settings.model, settings.adapter, settings.prompt_format, settings.prompt_tokens)
+    given = (settings.model, settings.adapter, settings.prompt_format, settings.prompt_budget)
     return settings.engine == "local" and not any(given)
 
 
@@ -75,7 +75,7 @@ def served(settings: Settings, models: Path = MODELS) -> Served:
         _name(adapter, of_path=as_shipped or directory is not None),
         directory,
         _format(settings.prompt_format, binding, known),
-        settings.prompt_tokens or (known.prompt_tokens if known is not None else BUDGET),
+        settings.prompt_budget or (known.prompt_tokens if known is not None else BUDGET),
         DecisionRule(settings.decision or recommended.decision),
         recommended.fusion_weight if settings.fusion_weight is None else settings.fusion_weight,
         ParameterRule(settings.parameters or recommended.parameters),

@@ -91,7 +91,7 @@ def test_what_is_recommended_holds_for_the_shipped_model_until_settings_say_othe
         "base": (None, "model", 0.5, "model"),
         "own": ("dpo", "model", 0.5, "model"),
     }
-    assert {(each.prompt_format.name, each.prompt_tokens) for each in of.values()} == {("terse-1", BUDGET)}
+    assert {(each.prompt_format.name, each.prompt_budget) for each in of.values()} == {("terse-1", BUDGET)}
 
 
 def test_the_format_and_the_budget_are_the_adapters_else_the_models_else_the_default(
@@ -104,11 +104,11 @@ def test_the_format_and_the_budget_are_the_adapters_else_the_models_else_the_def
 
     def of(**given: Any) -> tuple[str, int]:
         found = served(Settings(**given))
-        return found.prompt_format.name, found.prompt_tokens
+        return found.prompt_format.name, found.prompt_budget
 
     assert of(model=base, adapter=str(small / "dpo")) == ("brief-1", BUDGET)
     assert of(model=base, adapter=str(small / "sft")) == ("terse-1", BUDGET)
-    assert of(model=base, adapter=str(small / "sft"), prompt_format="labelled-1", prompt_tokens=800) == (
+    assert of(model=base, adapter=str(small / "sft"), prompt_format="labelled-1", prompt_budget=800) == (
         "labelled-1",
         800,
     )
@@ -159,7 +159,7 @@ async def test_a_model_that_was_asked_for_and_cannot_be_loaded_is_an_error(model
     (broken / "small" / "base" / "model.safetensors").write_bytes(b"nothing")
     base = str(broken / "small" / "base")
     assert (await opened(broken)).fault
-    for given in ({"model": base}, {"adapter": str(broken / "small" / "dpo")}, {"prompt_tokens": 1_000}):
+    for given in ({"model": base}, {"adapter": str(broken / "small" / "dpo")}, {"prompt_budget": 1_000}):
         with pytest.raises(SetupError):
             await opened(broken, **given)
 
