@@ -169,15 +169,15 @@ def tools_import(
 
 
 async def _import(settings: Settings, path: Path, source: ToolSource | None) -> "FileImport":
-    from app.composition.resources import open_parts
+    from app.composition.resources import open_resources
     from app.services.imports import import_path
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    async with open_parts(settings) as parts:
+    async with open_resources(settings) as resources:
         with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
             task = progress.add_task("Importing tools", total=None)
             return await import_path(
-                parts.catalogue,
+                resources.catalogue,
                 path,
                 source,
                 lambda done, total: progress.update(task, completed=done, total=total),
@@ -187,13 +187,13 @@ async def _import(settings: Settings, path: Path, source: ToolSource | None) -> 
 @tools.command("list")
 def tools_list(limit: int = 50) -> None:
     """List the tools in the catalogue."""
-    from app.composition.resources import open_parts
+    from app.composition.resources import open_resources
 
     async def read(settings: Settings) -> Table:
-        async with open_parts(settings) as parts:
-            active, total = await parts.catalogue.counts()
+        async with open_resources(settings) as resources:
+            active, total = await resources.catalogue.counts()
             table = Table("Tool", "Active", title=f"{total} tools, {active} active")
-            for stored in await parts.catalogue.page(after=0, limit=limit, category=None, active=None):
+            for stored in await resources.catalogue.page(after=0, limit=limit, category=None, active=None):
                 table.add_row(stored.tool.name, "yes" if stored.active else "no")
             return table
 
