@@ -1,6 +1,6 @@
 FROM python:3.11-slim
 WORKDIR /srv/petool
-# The CPU build of torch: the service runs no model on a GPU itself, vLLM does.
+# The CPU build of torch: models on a GPU run in vLLM, not in the service.
 RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
 COPY pyproject.toml README.md ./
 COPY app app

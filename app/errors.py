@@ -1,10 +1,10 @@
-"""Every error this service raises on purpose.
+"""Every error that this service raises on purpose, as one tree.
 
     PEToolError
-    ├── RequestError                the caller's mistake: 4xx
+    ├── RequestError                a mistake of the caller: 4xx
     │   ├── MalformedRequest        400  not JSON, or not readable at all
     │   ├── Unauthenticated         401  no key, or one that is not valid
-    │   ├── Forbidden               403  a valid key without the scope
+    │   ├── Forbidden               403  a valid key that lacks the scope
     │   ├── NotFound                404  no such tool, call, user or interaction
     │   ├── Conflict                409  the service's state does not allow it
     │   │   └── EmptyCatalogue      409  there is no tool to call yet
@@ -15,17 +15,18 @@
     │   │   └── PromptTooLong       422  instruction or candidates do not fit the prompt's budget
     │   ├── RateLimited             429  (retry_after)
     │   └── CallerGone              499  the connection was closed before the answer was there
-    ├── Unavailable                 503  (retry_after) a part the service needs is away
+    ├── Unavailable                 503  (retry_after) a part that the service needs is not reachable
     │   ├── ModelUnavailable        503  no engine is configured, and the caller wants no degraded answer
     │   └── EngineError             503  an engine gave no answer; `reason` is the answer's degraded_reason
-    │       ├── EngineDown           not reachable, or broke off
+    │       ├── EngineDown           not reachable, or the connection broke
+    │       │   └── EngineFailed     it answered with an error of its own
     │       ├── EngineOverloaded     too many requests wait already
     │       ├── EngineTimeout        the deadline passed
-    │       └── EngineRefused        it does not take this request: schema, length
-    │           └── AdapterMissing   it does not have the adapter
-    ├── InvalidAnswer               502  the model answered, but not with a call; keeps its text
+    │       └── EngineRefused        it does not accept this request, for its schema or length
+    │           └── AdapterMissing   the engine has not loaded the adapter
+    ├── InvalidAnswer               502  the model answered, but not with a valid call; `text` is the answer
     ├── DocumentError               one tool document that cannot be imported, with the reason
-    └── SetupError                  the operator's: settings, files, data directory
+    └── SetupError                  a mistake of the operator: settings, files, data directory
 
 `status` and `type` are the HTTP status and the stable problem type (RFC 9457) of the class; `extra` holds
 members that the problem document carries beside `detail`.
@@ -35,7 +36,7 @@ from typing import Any, ClassVar
 
 
 class PEToolError(Exception):
-    """Base of all of them. `detail` says what is wrong and what to do about it."""
+    """Base of all errors raised on purpose. `detail` says what happened and what to do about it."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal-error"
@@ -45,7 +46,7 @@ class PEToolError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
-        """Seconds after which trying again makes sense, where it does."""
+        """Seconds after which a retry makes sense; None if a retry does not help."""
         self.extra = extra
 
 
@@ -112,10 +113,13 @@ class InvalidAdapter(InvalidRequest):
 
 
 class PromptTooLong(InvalidRequest):
-    """`extra` tells `part` (instruction or candidates), its `tokens` and the `budget`."""
+    """Instruction or candidates do not fit the prompt budget.
+
+    `extra` has `part` (`instruction` or `candidates`), its number of `tokens`, and the `budget` in tokens.
+    """
 
     type = "prompt-too-long"
-    title = "The prompt's budget is too small for this"
+    title = "The prompt would exceed its budget"
 
 
 class RateLimited(RequestError):
@@ -125,11 +129,11 @@ class RateLimited(RequestError):
 
 
 class CallerGone(RequestError):
-    """Nobody reads the answer to this; the status is for the log."""
+    """The caller closed the connection before the answer was ready. The status appears in the log only."""
 
     status = 499
     type = "caller-gone"
-    title = "The caller has gone"
+    title = "The caller closed the connection"
 
 
 class Unavailable(PEToolError):
@@ -148,18 +152,18 @@ class EngineError(Unavailable):
     title = "No model can answer"
     reason: ClassVar[str] = "engine_unavailable"
     wait: ClassVar[int] = 1
-    """Seconds: `retry_after` where nobody knows better."""
+    """Seconds: the `retry_after` of an error that was raised without one."""
 
     def __init__(self, detail: str, *, retry_after: int | None = None, **extra: Any) -> None:
         super().__init__(detail, retry_after=self.wait if retry_after is None else retry_after, **extra)
 
 
 class EngineDown(EngineError):
-    pass
+    """The engine is not reachable, or the connection to it broke."""
 
 
 class EngineFailed(EngineDown):
-    """It answered that it cannot answer this: the request's fault or its own, nobody knows."""
+    """The engine answered with an error. The cause may be the request or the engine; the error does not tell which."""
 
 
 class EngineOverloaded(EngineError):
@@ -172,19 +176,22 @@ class EngineTimeout(EngineError):
 
 class EngineRefused(EngineError):
     reason = "engine_refused"
-    # Only an operator can help.
+    # A retry does not help before an operator changes the engine's configuration.
     wait = 30
 
 
 class AdapterMissing(EngineRefused):
-    """Another engine may have it; this one gets it (again) shortly."""
+    """The engine has not loaded the adapter. Reconciliation loads it within seconds; another engine may have it."""
 
     reason = "engine_unavailable"
     wait = 1
 
 
 class InvalidAnswer(PEToolError):
-    """`kind` is one of the paper's error types, `text` what the model wrote."""
+    """The model's answer is not a valid call.
+
+    `kind` is one of the paper's error types, such as `tool_hallucination`; `text` is what the model wrote.
+    """
 
     status = 502
     type = "invalid-answer"
@@ -198,7 +205,7 @@ class InvalidAnswer(PEToolError):
 
 
 class DocumentError(PEToolError):
-    """One tool document that cannot be imported; `detail` is the reason that is shown to the importer."""
+    """One tool document that cannot be imported; `detail` is the reason shown to whoever imports it."""
 
     status = 422
     type = "invalid-document"
@@ -206,4 +213,4 @@ class DocumentError(PEToolError):
 
 
 class SetupError(PEToolError):
-    """Something the operator has to put right before the service can run."""
+    """The operator has to correct a setting or a file before the service can run."""

@@ -1,4 +1,4 @@
-"""Alembic's entry point. The connection always comes from `app.db.migrate`, which owns the engine."""
+"""Entry point of Alembic. `app.db.migrate` passes it the connection."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ from app.db.models import Base
 
 connection = context.config.attributes.get("connection")
 if connection is None:
-    raise SystemExit("Use `petool db upgrade`, `petool db downgrade` or `petool db revision`, not alembic itself.")
+    raise SystemExit("Use `petool db upgrade` or `petool db downgrade`: alembic itself does not know the database.")
 
 context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
 with context.begin_transaction():

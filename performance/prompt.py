@@ -26,7 +26,7 @@ from app.prompting.builder import PromptBuilder
 from app.prompting.documents import Detail, DocumentWriter
 from app.prompting.formats import FORMATS, format_named
 from app.prompting.prompt import Prompt, prompt_order
-from app.prompting.segments import SegmentEncoder
+from app.prompting.text import SegmentEncoder
 from app.prompting.tokenizer import PromptTokenizer
 from performance.service import documents_and_instructions
 from tests.support.tiny_model import trained_tokenizer

@@ -1,4 +1,4 @@
-"""Who is calling, and whether they may."""
+"""Authentication by API key, and authorization by the key's scope."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -12,17 +12,22 @@ from app.domain import Scope
 from app.errors import Forbidden, Unauthenticated
 
 # For the OpenAPI document; the header itself is read below.
-_bearer = HTTPBearer(auto_error=False, description="An API key, from `petool keys create`.")
+_bearer = HTTPBearer(auto_error=False, description="API key, as `petool keys create` makes one.")
 
 
 @dataclass(frozen=True)
 class Principal:
+    """Caller of a request: the key's id, such as `key:7`, and what it allows."""
+
     id: str
     scope: Scope
 
 
 async def authenticate(request: Request) -> Principal:
-    """Raises `Unauthenticated`, or `RateLimited` for a key that asks too often."""
+    """Identify the caller and count the request, once a request.
+
+    Raises `Unauthenticated`, or `RateLimited` for a key that exceeds its limit.
+    """
     state = request.scope.setdefault("state", {})
     known: Principal | None = state.get("principal")
     if known is not None:
@@ -55,7 +60,7 @@ def _check_local(host: str) -> None:
     except ValueError:
         local = False
     if not local:
-        raise Forbidden(f"In demo mode the service answers to localhost and 127.0.0.1, not to {host!r}.")
+        raise Forbidden(f"In demo mode the service answers requests to localhost and 127.0.0.1 only, not to {host!r}.")
 
 
 async def _client(request: Request, _: Annotated[object, Security(_bearer)]) -> Principal:
@@ -64,7 +69,9 @@ async def _client(request: Request, _: Annotated[object, Security(_bearer)]) -> 
 
 async def _admin(principal: Annotated[Principal, Depends(_client)]) -> Principal:
     if principal.scope is not Scope.ADMIN:
-        raise Forbidden("This needs a key with the scope `admin`: petool keys create --scope admin.")
+        raise Forbidden(
+            "This request needs a key with the scope `admin`: create one with `petool keys create --scope admin`."
+        )
     return principal
 
 

@@ -1,4 +1,4 @@
-"""Opaque page marks."""
+"""Cursors: opaque texts that mark where a list's next page begins."""
 
 import base64
 import binascii
@@ -9,11 +9,12 @@ from app.errors import InvalidRequest
 
 
 def encode(*values: str | int) -> str:
+    """The values as a cursor, in characters that a URL allows."""
     return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
 
 
 def decode(cursor: str, *types: type) -> list[str | int]:
-    """The values put in. Raises `InvalidRequest` for anything that `encode` did not make."""
+    """The values of a cursor. Raises `InvalidRequest` for a text that `encode` did not make of such values."""
     try:
         values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
@@ -25,5 +26,5 @@ def decode(cursor: str, *types: type) -> list[str | int]:
         # What PostgreSQL's bigint holds.
         or not all(0 <= value < 2**63 for value in values if isinstance(value, int))
     ):
-        raise InvalidRequest("This cursor was not made by this service; take next_cursor as it came, or none.")
+        raise InvalidRequest("This cursor was not made by this service; send next_cursor unchanged, or leave it out.")
     return values

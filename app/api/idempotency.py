@@ -1,4 +1,4 @@
-"""`Idempotency-Key` on POSTs that write: a retry gets the first answer, and nothing happens twice."""
+"""The header `Idempotency-Key` of POST requests: a retry gets the first response, and nothing is done twice."""
 
 import hashlib
 from collections.abc import Callable, Coroutine, MutableMapping
@@ -19,17 +19,19 @@ _MAX_LENGTH = 255
 
 
 class IdempotentRoute(StrictRoute):
+    """A route whose POST requests may have an `Idempotency-Key`."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def idempotent(request: Request) -> Response:
             key = request.headers.get(HEADER)
             user_id = request.path_params.get("user_id")
-            # An id that cannot be stored is refused by the handler, before anything is done.
+            # The handler refuses a user's id that cannot be stored, before it does anything.
             if key is None or request.method != "POST" or (user_id is not None and not is_user_id(user_id)):
                 return await handle(request)
             if not 0 < len(key) <= _MAX_LENGTH:
-                raise InvalidRequest(f"{HEADER} has 1 to {_MAX_LENGTH} characters; a UUID is a good choice.")
+                raise InvalidRequest(f"{HEADER} has to have 1 to {_MAX_LENGTH} characters; a UUID is a good choice.")
             # The body can be read once only: the handler gets the same request object's stored body.
             request = StrictRequest(request.scope, request.receive)
             return await _once(request, key, handle)
@@ -53,17 +55,17 @@ async def _once(request: Request, key: str, handle: Callable[[Request], Coroutin
     try:
         response = await handle(_with_body(request, body))
     except BaseException:
-        # An error is not an answer to keep: the retry shall try again.
+        # Errors are not kept: a retry shall run again.
         await store.release(owner, key)
         raise
     content = bytes(response.body)
-    # Kept answers are a user's data too: erasing the user erases them.
+    # A kept response is data of the user: erasing the user erases it.
     user_id = request.path_params.get("user_id") or orjson.loads(content).get("user_id")
     try:
         await store.complete(owner, key, response.status_code, content, user_id)
     except Unavailable as error:
-        # The work is done, and saying so matters more than being able to say so again.
-        log.warning("answer_not_kept", reason=error.detail)
+        # The request was carried out. Answering matters more than being able to repeat the response.
+        log.warning("idempotent_response_not_stored", reason=error.detail)
     return response
 
 
@@ -73,7 +75,7 @@ def _with_body(request: Request, body: bytes) -> Request:
     async def receive() -> MutableMapping[str, Any]:
         nonlocal given
         if given:
-            # What comes after the body: that the client went away.
+            # After the body, the only message is that the client disconnected.
             return await request.receive()
         given = True
         return {"type": "http.request", "body": body, "more_body": False}

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line. What users wrote stays out of them."""
+"""Structured logs on standard error, one JSON object a line. Texts of users are never logged."""
 
 import logging
 import sys
@@ -9,6 +9,7 @@ log = structlog.get_logger("petool")
 
 
 def configure(level: str) -> None:
+    """Write log events from `level` on, such as `INFO`."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         processors=[

@@ -1,4 +1,4 @@
-"""What `/metrics` tells Prometheus. A registry of its own, so that several apps can live in one process."""
+"""Metrics for Prometheus, shown at `/metrics`. Each application has its own registry: several fit in one process."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
@@ -14,74 +14,83 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "petool_http_requests",
-            "Requests answered.",
+            "HTTP requests answered.",
             ["method", "route", "status"],
             registry=self._registry,
         )
         self._latency = Histogram(
             "petool_http_request_seconds",
-            "From the first byte to the last.",
+            "Seconds from a request's arrival to the last byte of its response.",
             ["method", "route"],
             buckets=_SECONDS,
             registry=self._registry,
         )
         self._stages = Histogram(
             "petool_tool_call_stage_seconds",
-            "Where a tool call's time goes.",
+            "Seconds that each stage of a tool call took.",
             ["stage"],
             buckets=_SECONDS,
             registry=self._registry,
         )
         self._calls = Counter(
             "petool_tool_calls",
-            "Tool calls answered.",
+            "Tool calls answered, by adapter or base model, by who chose the tool, and by why the answer is degraded.",
             ["degraded_reason", "history_setting", "decided_by", "model"],
             registry=self._registry,
         )
         self._tokens = Counter(
             "petool_engine_tokens",
-            "Tokens of the language model: prompt (cached: those of it that were not computed again) and completion.",
+            "Tokens by kind: prompt; cached, the part of the prompt taken from the engine's cache; completion.",
             ["kind"],
             registry=self._registry,
         )
         self._problems = Counter(
             "petool_answer_problems",
-            "What was wrong with the language model's answers, by the paper's error types.",
+            "Errors in the language model's answers, by type, such as tool_hallucination or missing_value.",
             ["kind"],
             registry=self._registry,
         )
         self.engine_ready = Gauge(
-            "petool_engine_ready", "1 if the language model's engine takes requests.", registry=self._registry
+            "petool_engine_ready",
+            "1 if at least one engine of the language model accepts requests, else 0.",
+            registry=self._registry,
         )
-        self._feedback = Counter("petool_feedback", "Feedback received.", ["rating"], registry=self._registry)
-        self.tools = Gauge("petool_catalogue_tools", "Active tools in this replica's index.", registry=self._registry)
+        self._feedback = Counter(
+            "petool_feedback", "Feedback received, by rating.", ["rating"], registry=self._registry
+        )
+        self.tools = Gauge(
+            "petool_catalogue_tools", "Number of active tools in this replica's index.", registry=self._registry
+        )
         self.revision = Gauge(
             "petool_catalogue_revision",
-            "The catalogue revision of this replica's index.",
+            "Catalogue revision of this replica's index. A replica that stays below the others has stopped updating.",
             registry=self._registry,
         )
 
         self.generation = Gauge(
             "petool_adapter_generation",
-            "The assignment of adapters that this replica serves by; differs between replicas for long: one does not "
-            "follow.",
+            "Generation of the adapter assignment that this replica serves. A replica that stays below the others has "
+            "stopped updating.",
             registry=self._registry,
         )
         self._served = Gauge(
-            "petool_adapter_served", "1 for what this replica serves.", ["version", "role"], registry=self._registry
+            "petool_adapter_served",
+            "1 for each adapter version that this replica serves, by role.",
+            ["version", "role"],
+            registry=self._registry,
         )
         self._engine_up = Gauge(
-            "petool_engine_up", "1 if the engine answers this replica.", ["engine"], registry=self._registry
+            "petool_engine_up", "1 if this replica reaches the engine, else 0.", ["engine"], registry=self._registry
         )
         self._engine_lacks = Gauge(
             "petool_engine_adapters_missing",
-            "Adapters that the engine should have and does not serve.",
+            "Number of adapters that the engine should serve and has not loaded.",
             ["engine"],
             registry=self._registry,
         )
 
     def adapters(self, report: ReplicaReport, wanted: frozenset[str]) -> None:
-        """`wanted`: what every engine is to have."""
+        """Set the gauges of adapters and engines. `wanted` holds the versions that every engine should have loaded."""
         self.generation.set(report.generation)
         self._served.clear()
         for role, version in (("active", report.active or CONFIGURED), ("canary", report.canary)):
@@ -114,5 +123,5 @@ class Metrics:
         self._feedback.labels(rating).inc()
 
     def render(self) -> bytes:
-        """Prometheus text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Around every request: its id, the limit on its body, its metrics and its line in the log."""
+"""Middleware around every request: its id, the limit on its body, its metrics and its log event."""
 
 import re
 import time
@@ -18,11 +18,13 @@ from app.errors import BodyTooLarge
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ADAPTERS = "/admin/adapters"
 UPLOADS = ("application/x-tar", "application/gzip", "application/x-gzip", "application/octet-stream")
-"""Media types of a tar: only what is not read into memory may be as large as an adapter."""
+"""Media types of an uploaded archive. It is streamed to disk, so it may be far larger than a body held in memory."""
 _IMPORTS = re.compile(r"/tools|/users/[^/]+/history")
 
 
 class RequestContext:
+    """ASGI middleware. The limits `max_body`, `max_import_body` and `max_adapter` are in bytes of a body."""
+
     def __init__(
         self, app: ASGIApp, *, metrics: Metrics, max_body: int, max_import_body: int, max_adapter: int
     ) -> None:
@@ -39,7 +41,7 @@ class RequestContext:
         started = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        # Somebody else's id is kept only if it cannot upset a log.
+        # A caller's id is used only if it is safe to log.
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -79,12 +81,13 @@ class RequestContext:
 
 
 async def disconnected(request: Request) -> None:
-    """Returns when the client has closed the connection; to be asked once the body has been read."""
+    """Wait until the client closes the connection. Call it only after the body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def media_type(headers: Headers) -> str:
+    """Media type of a request's body, in lower case and without parameters; empty if not declared."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -102,7 +105,7 @@ def _too_large(limit: int) -> BodyTooLarge:
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
-    """A chunked body tells no length: count it as it comes."""
+    """`receive` that refuses more than `limit` bytes: a chunked body has no declared length."""
     received = 0
 
     async def receive_counted() -> Message:
@@ -111,7 +114,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         if message["type"] == "http.request":
             received += len(message.get("body", b""))
             if received > limit:
-                # FastAPI lets only this kind of exception through while it reads a body.
+                # While it reads a body, FastAPI passes on only this type of exception.
                 raise HTTPException(413, _too_large(limit).detail)
         return message
 

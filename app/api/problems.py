@@ -1,4 +1,4 @@
-"""Every error as problem+json (RFC 9457)."""
+"""Errors as responses of the type application/problem+json (RFC 9457)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +28,7 @@ _SHOWN_ERRORS = 20
 def problem(
     status: int, type_: str, title: str, detail: str, *, retry_after: int | None = None, **extra: Any
 ) -> Response:
+    """A problem document as a response. `retry_after` is in seconds; `extra` are further members of the document."""
     body = {
         "type": f"urn:petool:problem:{type_}",
         "title": title,
@@ -40,7 +41,7 @@ def problem(
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(
-        # Input that is shown back may hold what JSON has no form for; then its text is shown.
+        # Input that is repeated here may hold values that JSON cannot express; their text is shown instead.
         orjson.dumps(body, default=str),
         status_code=status,
         headers=headers,
@@ -64,7 +65,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     type_, title = _TITLES.get(error.status_code, ("error", "Error"))
     detail = str(error.detail)
     if error.status_code == 404:
-        detail = f"There is nothing at {request.method} {request.url.path}; /docs lists what there is."
+        detail = f"There is no route {request.method} {request.url.path}; /docs lists all routes."
     response = problem(error.status_code, type_, title, detail)
     response.headers.update(error.headers or {})
     if error.status_code == 405:
@@ -73,7 +74,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of all routes at this path; Starlette names those of the first one only."""
+    """HTTP methods of all routes at this path. Starlette gives only those of the first."""
     routes = request.app.router.routes
     return [
         method
@@ -94,7 +95,7 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     if isinstance(error.body, bytes) and error.body:
         return problem(
             415, "unsupported-media-type", "Unsupported media type",
-            "The body has to be JSON; send it with the header Content-Type: application/json.",
+            "The body has to be JSON: send it with the header Content-Type: application/json.",
         )  # fmt: skip
     return problem(
         422, "invalid-request", "Invalid request", explain(errors),
@@ -106,7 +107,7 @@ async def _validation_error(_: Request, error: Exception) -> Response:
 
 
 def explain(errors: Sequence[Any]) -> str:
-    """Pydantic's errors in a line: where, and what is wrong."""
+    """The first three of pydantic's errors in one line, each with its place and what is wrong there."""
     lines = [f"{'.'.join(str(_printable(part)) for part in item['loc'])}: {item['msg']}" for item in errors[:3]]
     more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
     return "; ".join(lines) + more
@@ -118,11 +119,16 @@ def _printable(part: int | str) -> int | str:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("unexpected_error", path=request.url.path, exc_info=error)
-    return problem(500, "internal-error", "Internal error", "Something failed that should not have. It was logged.")
+    return problem(
+        500,
+        "internal-error",
+        "Internal error",
+        "An unexpected error occurred and was logged. Retry; if it happens again, report it with this request_id.",
+    )
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error with a problem document, and let the OpenAPI document say so."""
+    """Answer every error with a problem document, and declare that in the OpenAPI document."""
     app.add_exception_handler(PEToolError, _known_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -135,7 +141,7 @@ def install(app: FastAPI) -> None:
             for operation in operations.values():
                 for status, answer in operation["responses"].items():
                     if int(status) >= 400:
-                        # FastAPI adds JSON to whatever has a model.
+                        # FastAPI declares plain JSON for every response with a model.
                         answer["content"].pop("application/json", None)
         return described
 
@@ -143,7 +149,7 @@ def install(app: FastAPI) -> None:
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`: these statuses are problems."""
+    """Declaration of these statuses as problem documents, for a route's `responses`."""
     return {
         status: {
             "description": _TITLES.get(status, ("", "Problem"))[1],

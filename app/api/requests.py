@@ -1,4 +1,4 @@
-"""Reading JSON strictly: what PostgreSQL could not store is refused here, once, for every route."""
+"""Strict reading of JSON bodies: what PostgreSQL cannot store is refused for every route in one place."""
 
 import json
 import math
@@ -14,14 +14,20 @@ _MAX_DEPTH = 200
 
 
 class StrictRequest(Request):
+    """A request whose body is parsed by `parse_json`."""
+
     async def json(self) -> Any:
-        """Raises `json.JSONDecodeError`, which becomes a 400, also for NaN, NUL, lone surrogates, deep nesting."""
+        """The parsed body. Raises `json.JSONDecodeError`, which is answered with status 400."""
         if not hasattr(self, "_json"):
             self._json = parse_json(await self.body())
         return self._json
 
 
 def parse_json(body: bytes) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Raises `json.JSONDecodeError` also for NaN and infinity, NUL, lone surrogates, and nesting beyond 200 levels.
+    """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -44,7 +50,7 @@ def parse_json(body: bytes) -> Any:
         if isinstance(error, json.JSONDecodeError):
             raise
         raise json.JSONDecodeError("a number with too many digits", "", 0) from None
-    # Looking at every string costs; only a body that has such an escape at all is looked through.
+    # Checking every string takes time, so only a body with escapes of this kind is checked.
     if "\\u" in text and not _storable(value):
         raise json.JSONDecodeError("it holds a NUL character or half of a surrogate pair", "", 0)
     if text.count("[") + text.count("{") > _MAX_DEPTH and _too_deep(value):
@@ -82,7 +88,7 @@ def _too_deep(value: Any) -> bool:
 
 
 class StrictRoute(APIRoute):
-    """Hands the endpoint a `StrictRequest`; nobody's body is read before the key is known."""
+    """A route that authenticates the caller before it reads the body, and passes a `StrictRequest` to the endpoint."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -1,4 +1,4 @@
-"""What the lifespan hands to the routes."""
+"""The services that routes use, and how a route gets them."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -20,12 +20,14 @@ from app.services.tool_calls import ToolCallService
 
 @dataclass(frozen=True)
 class Services:
+    """All services of the application, made when it starts."""
+
     tool_calls: ToolCallService
     feedback: FeedbackService
     histories: HistoryService
     catalogue: CatalogueService
     adapters: AdapterServices | None
-    """None where no model is served."""
+    """None if no language model is served."""
     keys: KeyService
     idempotency: IdempotencyService
     rate_limits: RateLimitService
@@ -36,19 +38,23 @@ class Services:
 
 
 def services(request: Request) -> Services:
+    """The services of the application that received the request."""
     state: Services = request.state.services
     return state
 
 
 async def _services(request: Request) -> Services:
-    # Async although nothing is awaited: FastAPI takes a plain function to a thread, which costs more than it does.
+    # Async although nothing is awaited: FastAPI would run a plain function in a thread, which costs more than the call.
     return services(request)
 
 
 async def _adapters(request: Request) -> AdapterServices:
     found = services(request).adapters
     if found is None:
-        raise Conflict("No language model is served, so there is none to adapt; see PETOOL_ENGINE and /readyz.")
+        raise Conflict(
+            "No language model is served, so adapters are not available. Set PETOOL_ENGINE; /readyz shows the "
+            "engine's state."
+        )
     return found
 
 

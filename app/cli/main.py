@@ -1,6 +1,6 @@
-"""`petool`: run the service and look after it.
+"""The command `petool`: run the service, and manage its schema, tools, keys and adapters.
 
-The service's parts take seconds to import: each command imports those that it needs.
+The service's libraries take seconds to import, so each command imports only those that it needs.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from app.errors import PEToolError, SetupError
 if TYPE_CHECKING:
     from app.services.imports import FileImport
 
-cli = typer.Typer(no_args_is_help=True, help="Personalized tool calling: the one call this user would want.")
-db = typer.Typer(no_args_is_help=True, help="The database's schema.")
-tools = typer.Typer(no_args_is_help=True, help="The tool catalogue.")
-keys = typer.Typer(no_args_is_help=True, help="API keys.")
+cli = typer.Typer(no_args_is_help=True, help="Personalized tool calling: the one call that this user would want.")
+db = typer.Typer(no_args_is_help=True, help="Manage the database schema.")
+tools = typer.Typer(no_args_is_help=True, help="Manage the tool catalogue.")
+keys = typer.Typer(no_args_is_help=True, help="Manage API keys.")
 cli.add_typer(db, name="db")
 cli.add_typer(tools, name="tools")
 cli.add_typer(keys, name="keys")
@@ -39,7 +39,7 @@ err = Console(stderr=True)
 
 
 def main() -> None:
-    """Run the command line; what goes wrong is told in a sentence, with exit status 1 (2 for wrong settings)."""
+    """Run the command line. An error is printed as a sentence; the exit status is 1, or 2 for invalid settings."""
     try:
         cli()
     except ValidationError as error:
@@ -51,14 +51,14 @@ def main() -> None:
         err.print(error.detail, style="red", markup=False, highlight=False)
         sys.exit(1)
     except KeyboardInterrupt:
-        # How a server is stopped by hand; a command that was cut short says so by its status.
+        # Ctrl-C stops the server, and cuts other commands short: 130 is the usual status for it.
         sys.exit(130)
 
 
 @cli.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Instead of PETOOL_HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Instead of PETOOL_PORT.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: PETOOL_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: PETOOL_PORT.")] = None,
 ) -> None:
     """Run the service in the foreground."""
     import uvicorn
@@ -66,17 +66,17 @@ def serve(
     from app.composition.application import create_app
 
     settings = _settings(host=host, port=port)
-    # Read here and not in a module: settings that are wrong are told before anything starts.
+    # The settings are validated before anything starts.
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
         port=settings.port,
         access_log=False,
         log_level=settings.log_level.lower(),
-        # Longer than clients and load balancers keep an idle connection: else the server closes one just as a request
-        # comes over it.
+        # Longer than clients and load balancers keep an idle connection. Otherwise the server could close one just as
+        # a request arrives on it.
         timeout_keep_alive=75,
-        # Longer than any answer takes: requests that are at work when it is told to stop are finished.
+        # Longer than any answer takes, so that requests in progress are finished before the server stops.
         timeout_graceful_shutdown=30,
     )
     server = uvicorn.Server(config)
@@ -87,11 +87,11 @@ def serve(
 
 @cli.command()
 def demo(
-    port: Annotated[int, typer.Option(help="Where to serve.")] = 8000,
-    data_dir: Annotated[Path, typer.Option(help="Where the demo keeps its data.")] = Path(".petool/demo"),
-    exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the tour instead of serving on.")] = False,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="Directory for the demo's data.")] = Path(".petool/demo"),
+    exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the tour instead of serving.")] = False,
 ) -> None:
-    """Start with the demo catalogue and its users, show what personalization does, and serve."""
+    """Load the demo catalogue and its users, show what personalization changes, and serve."""
     from app.demo.tour import run
 
     settings = _settings(
@@ -100,7 +100,7 @@ def demo(
         data_dir=data_dir,
         demo_mode=True,
         log_level="WARNING",
-        # Never the database of a configured service: the demo has one of its own.
+        # The demo has its own database and never uses that of a configured service.
         database_url="",
         redis_url="",
     )
@@ -109,7 +109,7 @@ def demo(
 
 @db.command("upgrade")
 def db_upgrade(revision: str = "head") -> None:
-    """Bring the schema up to date (every start does)."""
+    """Migrate the schema to the newest version. Every start of the service does so too."""
     from app.composition.resources import open_database
     from app.db import migrate
 
@@ -122,8 +122,10 @@ def db_upgrade(revision: str = "head") -> None:
 
 
 @db.command("downgrade")
-def db_downgrade(revision: Annotated[str, typer.Argument(help="Such as -1, a revision id, or base.")]) -> None:
-    """Go back to an older schema. What only the newer one can hold is lost."""
+def db_downgrade(
+    revision: Annotated[str, typer.Argument(help="Revision to go back to: -1, a revision id, or base.")],
+) -> None:
+    """Go back to an older schema. Data that only the newer schema can hold is lost."""
     from app.composition.resources import open_database
     from app.db import migrate
 
@@ -137,15 +139,20 @@ def db_downgrade(revision: Annotated[str, typer.Argument(help="Such as -1, a rev
 
 @tools.command("import")
 def tools_import(
-    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSONL or YAML, each perhaps gzipped.")],
+    path: Annotated[Path, typer.Argument(help="File or folder of JSON, JSONL or YAML; gzipped files too.")],
     format_: Annotated[
-        ToolSource | None, typer.Option("--format", help="Found out for each document if not given.")
+        ToolSource | None,
+        typer.Option("--format", help="Format of the documents. Default: detected for each document."),
     ] = None,
-    rejected: Annotated[Path | None, typer.Option(help="Write every rejected document's reason to this file.")] = None,
+    rejected: Annotated[
+        Path | None, typer.Option(help="File to write every rejected document and its reason to.")
+    ] = None,
 ) -> None:
-    """Import tool documents. Run again after an interruption: what is stored already takes no time."""
+    """Import tool documents. After an interruption, run it again: documents stored before are skipped quickly."""
     if not path.exists():
-        raise SetupError(f"There is no file or folder {path}.")
+        raise SetupError(
+            f"There is no file or folder {path}: give the path of a tool document, or of a folder with some."
+        )
     report = _run(lambda settings: _import(settings, path, format_))
     out.print(
         f"[bold]{report.imported}[/] imported, [bold]{report.updated}[/] updated "
@@ -162,15 +169,15 @@ def tools_import(
 
 
 async def _import(settings: Settings, path: Path, source: ToolSource | None) -> "FileImport":
-    from app.composition.resources import open_parts
+    from app.composition.resources import open_resources
     from app.services.imports import import_path
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    async with open_parts(settings) as parts:
+    async with open_resources(settings) as resources:
         with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
             task = progress.add_task("Importing tools", total=None)
             return await import_path(
-                parts.catalogue,
+                resources.catalogue,
                 path,
                 source,
                 lambda done, total: progress.update(task, completed=done, total=total),
@@ -179,14 +186,14 @@ async def _import(settings: Settings, path: Path, source: ToolSource | None) -> 
 
 @tools.command("list")
 def tools_list(limit: int = 50) -> None:
-    """Show what is in the catalogue."""
-    from app.composition.resources import open_parts
+    """List the tools in the catalogue."""
+    from app.composition.resources import open_resources
 
     async def read(settings: Settings) -> Table:
-        async with open_parts(settings) as parts:
-            active, total = await parts.catalogue.counts()
+        async with open_resources(settings) as resources:
+            active, total = await resources.catalogue.counts()
             table = Table("Tool", "Active", title=f"{total} tools, {active} active")
-            for stored in await parts.catalogue.page(after=0, limit=limit, category=None, active=None):
+            for stored in await resources.catalogue.page(after=0, limit=limit, category=None, active=None):
                 table.add_row(stored.tool.name, "yes" if stored.active else "no")
             return table
 
@@ -196,11 +203,14 @@ def tools_list(limit: int = 50) -> None:
 @keys.command("create")
 def keys_create(
     scope: Annotated[
-        Scope, typer.Option(help="client: calls and feedback; admin: the catalogue and the adapters as well.")
+        Scope,
+        typer.Option(
+            help="What the key allows. client: calls, feedback and histories; admin: also the catalogue and adapters."
+        ),
     ],
-    name: Annotated[str, typer.Option(help="What it is for.")] = "unnamed",
+    name: Annotated[str, typer.Option(help="Name that tells what the key is for.")] = "unnamed",
 ) -> None:
-    """Make an API key. It is shown once."""
+    """Create an API key. It is shown only once."""
     from app.composition.resources import open_database
     from app.services.keys import KeyService
 
@@ -215,7 +225,7 @@ def keys_create(
 
 @keys.command("list")
 def keys_list() -> None:
-    """Show the keys that were made."""
+    """List the API keys."""
     from app.composition.resources import open_database
     from app.services.keys import KeyService
 
@@ -232,7 +242,7 @@ def keys_list() -> None:
 
 @keys.command("revoke")
 def keys_revoke(key_id: int) -> None:
-    """Make a key invalid, within seconds and for good."""
+    """Revoke a key for good. All replicas refuse it within seconds."""
     from app.composition.resources import open_database
     from app.services.keys import KeyService
 
@@ -249,6 +259,6 @@ def _settings(**given: Any) -> Settings:
 
 
 def _run(job: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
-    # A command's own output is its log.
+    # A command shows its own output; log events below WARNING would clutter it.
     os.environ.setdefault("PETOOL_LOG_LEVEL", "WARNING")
     return asyncio.run(job(_settings()))

@@ -1,4 +1,4 @@
-"""The one place that knows every part: settings in, a running application out."""
+"""Makes the application of the settings: the only module that connects routes, services, models and jobs."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from app.api.state import Services
 from app.composition.adapters import open_adapters
 from app.composition.background import every, supervised
 from app.composition.model import OpenModel, open_model
-from app.composition.resources import Parts, open_parts
+from app.composition.resources import Resources, open_resources
 from app.composition.served_model import MODELS
 from app.composition.settings import Settings
 from app.decision.fallback import NO_ENGINE, NOT_LOADED
@@ -46,28 +46,28 @@ _CANARY_SECONDS = 2.0
 
 
 def create_app(settings: Settings, *, engines: Sequence[AdapterEngine] = (), models: Path = MODELS) -> FastAPI:
-    """Opens nothing: the application's lifespan does.
+    """The application. Databases and models are opened when it starts, in its lifespan.
 
-    `engines` take the place of the configured ones, `models` that of the folder of shipped models.
+    `engines` replace the configured ones, `models` the folder of shipped models; both are for tests.
     """
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         logs.configure(settings.log_level)
-        # A request's matrices are small: shared out to all cores they take longer, and the cores from other requests.
+        # A request's matrices are small: several threads would be slower, and take cores from other requests.
         threadpool_limits(1, user_api="blas")
         ranker = PreferenceRanker(load_weights(Path(settings.ranker_weights) if settings.ranker_weights else SHIPPED))
         async with (
-            open_parts(settings) as parts,
-            open_model(settings, parts.embedder.dimension, engines, models) as model,
-            _adapters(settings, parts, model, ranker) as adapters,
+            open_resources(settings) as resources,
+            open_model(settings, resources.embedder.dimension, engines, models) as model,
+            _adapters(settings, resources, model, ranker) as adapters,
             asyncio.TaskGroup() as tasks,
         ):
-            services = _services(settings, parts, model, adapters, ranker, metrics)
+            services = _services(settings, resources, model, adapters, ranker, metrics)
             running = [
                 tasks.create_task(supervised(name, job))
-                for name, job in _jobs(settings, parts, adapters, services).items()
+                for name, job in _jobs(settings, resources, adapters, services).items()
             ]
             try:
                 if adapters is not None:
@@ -100,27 +100,27 @@ def create_app(settings: Settings, *, engines: Sequence[AdapterEngine] = (), mod
 
 @asynccontextmanager
 async def _adapters(
-    settings: Settings, parts: Parts, model: OpenModel, ranker: PreferenceRanker
+    settings: Settings, resources: Resources, model: OpenModel, ranker: PreferenceRanker
 ) -> AsyncIterator[AdapterServices | None]:
-    """None where there is no model to adapt."""
+    """The services of adapters. None if no model is served."""
     if model.model is None:
         yield None
         return
-    cases = CaseRanker(parts.embedder, parts.encoder, ranker)
-    announce = parts.events.announce
+    cases = CaseRanker(resources.embedder, resources.encoder, ranker)
+    announce = resources.events.announce
     async with open_adapters(
-        settings, parts.database, model.model, model.policy, cases, lambda: announce(Topic.ADAPTERS)
+        settings, resources.database, model.model, model.policy, cases, lambda: announce(Topic.ADAPTERS)
     ) as adapters:
-        parts.events.on(Topic.ADAPTERS, adapters.live.notice)
+        resources.events.on(Topic.ADAPTERS, adapters.live.notice)
         yield adapters
 
 
 def _jobs(
-    settings: Settings, parts: Parts, adapters: AdapterServices | None, services: Services
+    settings: Settings, resources: Resources, adapters: AdapterServices | None, services: Services
 ) -> dict[str, Callable[[], Awaitable[object]]]:
     jobs: dict[str, Callable[[], Awaitable[object]]] = {
-        "follow_catalogue": lambda: parts.live.follow(settings.catalogue_poll_seconds),
-        "listen_for_events": parts.events.listen,
+        "refresh_catalogue": lambda: resources.catalogue_index.keep_current(settings.catalogue_poll_seconds),
+        "listen_for_events": resources.events.listen,
         "tidy": lambda: every(_TIDY_SECONDS, services.idempotency.delete_expired),
     }
     if adapters is not None:
@@ -139,21 +139,21 @@ def _jobs(
 
 def _services(
     settings: Settings,
-    parts: Parts,
+    resources: Resources,
     model: OpenModel,
     adapters: AdapterServices | None,
     ranker: PreferenceRanker,
     metrics: Metrics,
 ) -> Services:
-    database, live = parts.database, parts.live
-    profiles = ProfileService(database, parts.encoder, ranker, max_interactions=settings.max_history_interactions)
+    database, index = resources.database, resources.catalogue_index
+    profiles = ProfileService(database, resources.encoder, ranker, max_interactions=settings.max_history_interactions)
     return Services(
         tool_calls=ToolCallService(
             database,
-            live,
+            index,
             profiles,
-            parts.embedder,
-            parts.encoder,
+            resources.embedder,
+            resources.encoder,
             ranker,
             DecisionService(
                 adapters.live if adapters is not None else None,
@@ -165,12 +165,12 @@ def _services(
         ),
         feedback=FeedbackService(database),
         histories=HistoryService(database, forget=profiles.forget),
-        catalogue=parts.catalogue,
+        catalogue=resources.catalogue,
         adapters=adapters,
         keys=KeyService(database),
         idempotency=IdempotencyService(database, timedelta(hours=settings.idempotency_hours)),
         rate_limits=RateLimitService(settings.rate_limit, settings.redis_url),
-        health=HealthService(database, live, None if model.model is None else model.model.pool, fault=model.fault),
+        health=HealthService(database, index, None if model.model is None else model.model.pool, fault=model.fault),
         metrics=metrics,
         keys_needed=not settings.demo_mode,
     )

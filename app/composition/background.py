@@ -12,7 +12,7 @@ log = structlog.get_logger("petool")
 
 
 async def supervised(name: str, job: Callable[[], Awaitable[object]]) -> None:
-    """Run a background job until it returns or is cancelled, whatever fails in it."""
+    """Run a background job until it returns or is cancelled. After an error it is logged and started again."""
     while True:
         try:
             await job()
@@ -24,10 +24,11 @@ async def supervised(name: str, job: Callable[[], Awaitable[object]]) -> None:
 
 
 async def every(seconds: float, job: Callable[[], Awaitable[object]]) -> None:
+    """Run a job again and again, `seconds` apart. While the database is not reachable, runs are skipped."""
     while True:
         try:
             await job()
         except Unavailable as error:
-            # Next time, when the database is back.
+            # It runs again once the database is back.
             log.warning("background_job_skipped", reason=error.detail)
         await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Opens the model that the settings mean, in its engine."""
+"""Opens the configured model, with its engines."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from app.adapters.registry import ServedBase
-from app.composition.served_model import MODELS, Served, is_default, served
+from app.composition.served_model import MODELS, ServedModel, is_default, select_model
 from app.composition.settings import Settings
 from app.decision.model import ModelFactory
 from app.decision.policy import Policy
@@ -27,7 +27,7 @@ log = structlog.get_logger("petool")
 
 @dataclass(frozen=True)
 class BaseModel:
-    """The base model on its engines."""
+    """The base model, its engines, and what makes a `Model` with an adapter of it."""
 
     pool: EnginePool
     models: ModelFactory
@@ -37,23 +37,24 @@ class BaseModel:
 @dataclass(frozen=True)
 class OpenModel:
     model: BaseModel | None = None
-    """None where no model answers."""
+    """None if no model is served."""
     policy: Policy = field(default_factory=Policy)
-    """As configured."""
+    """The configured policy of decisions."""
     fault: str = ""
-    """Why the shipped model does not answer, though it should."""
+    """Why the shipped model could not be loaded; empty if there was no such failure."""
 
 
 @asynccontextmanager
 async def open_model(
     settings: Settings, dimension: int, engines: Sequence[AdapterEngine] = (), models: Path = MODELS
 ) -> AsyncIterator[OpenModel]:
-    """`dimension`: the embedder's. `engines` take the place of the configured; `models` holds the shipped ones.
+    """Open the model, and close its engines afterwards. `dimension` is the length of the embedder's vectors.
 
-    Raises SetupError for a model that cannot be served. Only the shipped one, where nobody asked for another, may
-    fail: the service has its ladder, and says so.
+    `engines` replace the configured ones; `models` is the folder of shipped models. Raises SetupError for a model that
+    cannot be served. Only if the shipped model fails, without another being configured, the service runs without a
+    model: the preference ranker answers as a fallback, and `fault` says why.
     """
-    opened = await asyncio.to_thread(_opened, settings, dimension, engines, models)
+    opened = await asyncio.to_thread(_open_or_report, settings, dimension, engines, models)
     try:
         yield opened
     finally:
@@ -61,11 +62,11 @@ async def open_model(
             await opened.model.pool.close()
 
 
-def _opened(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], models: Path) -> OpenModel:
+def _open_or_report(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], models: Path) -> OpenModel:
     if settings.engine == "none" and not engines:
         return OpenModel()
     try:
-        return _open(settings, dimension, engines, models)
+        return _open_model(settings, dimension, engines, models)
     except (SetupError, ImportError, OSError) as error:
         if engines or not is_default(settings):
             raise
@@ -74,23 +75,23 @@ def _opened(settings: Settings, dimension: int, engines: Sequence[AdapterEngine]
     return OpenModel(fault=fault)
 
 
-def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], shipped: Path) -> OpenModel:
-    model = served(settings, shipped)
+def _open_model(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], shipped: Path) -> OpenModel:
+    model = select_model(settings, shipped)
     tokenizer = PromptTokenizer.load(model.model)
-    matcher = cache(lambda: _matcher(shipped / "matcher", dimension))
-    # Told now and not at the first request; and before there is an engine that would have to be closed.
+    matcher = cache(lambda: _load_matcher(shipped / "matcher", dimension))
+    # Checked at the start, not at the first request, and before engines are opened that would have to be closed.
     if model.prompt_format.labels:
         tokenizer.labels(MAX_LABELS)
     if model.prompt_format.matched:
         matcher()
-    pool = EnginePool(engines or _engines(settings, model), [model.adapter] if model.adapter is not None else [])
+    pool = EnginePool(engines or _make_engines(settings, model), [model.adapter] if model.adapter is not None else [])
     models = ModelFactory(
         pool,
         tokenizer,
         matcher,
         adapter=model.adapter,
         prompt_format=model.prompt_format,
-        prompt_tokens=model.prompt_tokens,
+        prompt_budget=model.prompt_budget,
     )
     log.info(
         "model_loaded",
@@ -100,7 +101,7 @@ def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], 
         decision=model.decision.value,
         parameters=model.parameters.value,
     )
-    base = ServedBase(model.model, model.prompt_format, model.prompt_tokens, settings.adapter_max_rank)
+    base = ServedBase(model.model, model.prompt_format, model.prompt_budget, settings.adapter_max_rank)
     policy = Policy(
         chooser=model.decision,
         fusion_weight=model.fusion_weight,
@@ -112,7 +113,7 @@ def _open(settings: Settings, dimension: int, engines: Sequence[AdapterEngine], 
     return OpenModel(BaseModel(pool, models, base), policy)
 
 
-def _matcher(directory: Path, dimension: int) -> Matcher:
+def _load_matcher(directory: Path, dimension: int) -> Matcher:
     matcher = Matcher.load(directory)
     if matcher.dimension != dimension:
         raise SetupError(
@@ -123,7 +124,7 @@ def _matcher(directory: Path, dimension: int) -> Matcher:
     return matcher
 
 
-def _engines(settings: Settings, model: Served) -> list[AdapterEngine]:
+def _make_engines(settings: Settings, model: ServedModel) -> list[AdapterEngine]:
     if settings.engine == "vllm":
         return [
             VllmEngine(
@@ -135,11 +136,11 @@ def _engines(settings: Settings, model: Served) -> list[AdapterEngine]:
             )
             for url in settings.engine_urls
         ]
-    return [_local(settings, model)]
+    return [_local_engine(settings, model)]
 
 
-def _local(settings: Settings, model: Served) -> AdapterEngine:
-    # Torch and transformers take seconds to import: only for those who use them.
+def _local_engine(settings: Settings, model: ServedModel) -> AdapterEngine:
+    # Torch and transformers take seconds to import, so only the local engine imports them.
     from app.inference.local import LocalEngine
 
     adapters = {}
@@ -148,16 +149,16 @@ def _local(settings: Settings, model: Served) -> AdapterEngine:
     engine = LocalEngine(
         model.model,
         adapters=adapters,
-        # Of the shipped model's small matrices two threads make nothing faster, and on busy cores all slower.
+        # The shipped model's matrices are small: a second thread is no gain, and slows it down on busy cores.
         threads=settings.engine_threads or (None if settings.model else 1),
         max_batch=settings.engine_concurrency or _LOCAL_CONCURRENCY,
         max_waiting=settings.engine_queue,
     )
-    needed = model.prompt_tokens + settings.completion_tokens
+    needed = model.prompt_budget + settings.completion_tokens
     if engine.context < needed:
         raise SetupError(
             f"The model {model.model} has a context of {engine.context} tokens, and the prompt's "
-            f"{model.prompt_tokens} + PETOOL_COMPLETION_TOKENS come to {needed}: lower PETOOL_PROMPT_TOKENS or "
+            f"{model.prompt_budget} + PETOOL_COMPLETION_TOKENS come to {needed}: lower PETOOL_PROMPT_BUDGET or "
             "PETOOL_COMPLETION_TOKENS, or take a model with a longer context."
         )
     return engine

@@ -1,4 +1,4 @@
-"""The long-lived parts that the service and the command line share: opened here, closed in reverse order."""
+"""The long-lived resources that the service and the command line share: opened here, closed in reverse order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,8 +17,8 @@ from app.retrieval.embedders.batching import BatchingEmbedder
 from app.retrieval.embedders.packaged import PackagedEmbedder
 from app.retrieval.embedders.tools import ToolEncoder
 from app.services.catalogue import CatalogueService
+from app.services.catalogue_index import CatalogueIndex
 from app.services.events import ReplicaEvents, Topic
-from app.services.live_catalogue import LiveCatalogue
 
 _WATCH_SECONDS = 1.0
 log = structlog.get_logger("petool")
@@ -26,7 +26,7 @@ log = structlog.get_logger("petool")
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The configured or the embedded PostgreSQL, migrated. Raises `SetupError`."""
+    """The configured or the embedded PostgreSQL, with its schema migrated. Raises `SetupError` if it is down."""
     async with AsyncExitStack() as stack:
         if settings.database_url:
             url = async_url(settings.database_url)
@@ -61,33 +61,33 @@ async def _keep_running(embedded: EmbeddedPostgres) -> None:
 
 
 @dataclass
-class Parts:
-    """The long-lived parts that the service and the command line share."""
+class Resources:
+    """The long-lived resources that the service and the command line share."""
 
     database: Database
     embedder: BatchingEmbedder
     encoder: ToolEncoder
-    live: LiveCatalogue
+    catalogue_index: CatalogueIndex
     events: ReplicaEvents
     catalogue: CatalogueService
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Database, embedder and the current catalogue; closed in reverse order."""
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Database, embedder, events and the current catalogue; closed in reverse order."""
     async with AsyncExitStack() as stack:
-        # Both take seconds, one of them in a process of its own: together.
+        # Loading the embedder and starting PostgreSQL both take seconds, so they run at the same time.
         loading = asyncio.create_task(asyncio.to_thread(_load, settings))
         database = await stack.enter_async_context(open_database(settings))
         embedder = await stack.enter_async_context(BatchingEmbedder(await loading))
         encoder = ToolEncoder(embedder)
-        live = LiveCatalogue(database, encoder, settings.data_dir / "index")
+        index = CatalogueIndex(database, encoder, settings.data_dir / "index")
         events = ReplicaEvents(settings.redis_url)
-        events.on(Topic.CATALOGUE, live.notice)
+        events.on(Topic.CATALOGUE, index.notify)
         stack.push_async_callback(events.close)
-        await live.refresh()
-        catalogue = CatalogueService(database, embedder, encoder, live, lambda: events.announce(Topic.CATALOGUE))
-        yield Parts(database, embedder, encoder, live, events, catalogue)
+        await index.refresh()
+        catalogue = CatalogueService(database, embedder, encoder, index, lambda: events.announce(Topic.CATALOGUE))
+        yield Resources(database, embedder, encoder, index, events, catalogue)
 
 
 def _load(settings: Settings) -> Embedder:

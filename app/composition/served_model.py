@@ -1,4 +1,4 @@
-"""Which model the settings mean and how it is asked: as they say, else as its `petool.json` does, else by default."""
+"""Which model is served, and how: by the settings, else by the model's `petool.json`, else by defaults."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,33 +14,36 @@ from app.prompting.builder import BUDGET
 from app.prompting.formats import PromptFormat, format_named
 
 MODELS = Path(__file__).parents[2] / "models"
-"""What ships, of which `small` is the language model: `base` and the adapters `sft` and `dpo`, each in Hugging Face's
-layout, and `served.json`."""
+"""Folder of the shipped models. `small` is the language model: `base` and the adapters `sft` and `dpo`, each in Hugging
+Face's layout, and `served.json`."""
 _DEFAULT_FORMAT = "hinted-1"
 _WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
 class Recommended:
-    """`served.json`: how the shipped model answers best, as the evaluation has shown."""
+    """Content of `served.json`: how the shipped model answers best, by its evaluation."""
 
     adapter: Literal["", "sft", "dpo"]
-    """Empty: the base alone."""
+    """Adapter to serve. Empty means the base model without one."""
     decision: DecisionRule = DecisionRule.MODEL
     fusion_weight: float = _WEIGHT
     parameters: ParameterRule = ParameterRule.MODEL
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
+    """The model to serve, and how it is prompted and decides."""
+
     model: str
-    """Directory, or name on the hub."""
+    """Directory of the base model, or its name on the hub."""
     adapter: str | None
-    """Its name in requests; None for the base model."""
+    """Name of the adapter in requests to the engine. None for the base model."""
     adapter_directory: Path | None
-    """`local`: where it lies."""
+    """Directory of the adapter, for the local engine."""
     prompt_format: PromptFormat
-    prompt_tokens: int
+    prompt_budget: int
+    """Maximum tokens of a prompt."""
     decision: DecisionRule
     fusion_weight: float
     parameters: ParameterRule
@@ -50,43 +53,43 @@ _recommended = TypeAdapter(Recommended)
 
 
 def is_default(settings: Settings) -> bool:
-    """Whether it is the shipped model that is to be served, as it is shipped."""
-    given = (settings.model, settings.adapter, settings.prompt_format, settings.prompt_tokens)
+    """Whether the shipped model is to be served with its own adapter, prompt format and budget."""
+    given = (settings.model, settings.adapter, settings.prompt_format, settings.prompt_budget)
     return settings.engine == "local" and not any(given)
 
 
-def served(settings: Settings, models: Path = MODELS) -> Served:
-    """Raises SetupError where files are missing, or settings contradict what the model was trained with."""
+def select_model(settings: Settings, models: Path = MODELS) -> ServedModel:
+    """The model to serve. Raises SetupError for missing files, and for settings that contradict its training."""
     shipped = models / "small"
     as_shipped = not (settings.model or settings.adapter)
-    recommended = _recommendation(shipped / "served.json") if as_shipped else Recommended("")
+    recommended = _read_recommendation(shipped / "served.json") if as_shipped else Recommended("")
     model = settings.model or str(shipped / "base")
     adapter = settings.adapter or (str(shipped / recommended.adapter) if recommended.adapter else "")
-    # Elsewhere it is a name.
+    # For vLLM the adapter is a name, not a directory.
     directory = Path(adapter).resolve() if adapter and settings.engine == "local" else None
     of_model, of_adapter = read_manifest(Path(model)), read_manifest(directory) if directory is not None else None
     if of_adapter is not None:
         _check_base(adapter, of_adapter, Path(model))
-    # What an adapter without a manifest was trained on is for its owner to say.
+    # Without a manifest, the operator has to say what prompt format an adapter was trained on.
     binding = of_adapter if adapter else of_model
     known = of_adapter or of_model
-    return Served(
+    return ServedModel(
         model,
-        _name(adapter, of_path=as_shipped or directory is not None),
+        _adapter_name(adapter, of_path=as_shipped or directory is not None),
         directory,
-        _format(settings.prompt_format, binding, known),
-        settings.prompt_tokens or (known.prompt_tokens if known is not None else BUDGET),
+        _select_format(settings.prompt_format, binding, known),
+        settings.prompt_budget or (known.prompt_tokens if known is not None else BUDGET),
         DecisionRule(settings.decision or recommended.decision),
         recommended.fusion_weight if settings.fusion_weight is None else settings.fusion_weight,
         ParameterRule(settings.parameters or recommended.parameters),
     )
 
 
-def _name(adapter: str, *, of_path: bool) -> str | None:
+def _adapter_name(adapter: str, *, of_path: bool) -> str | None:
     return (Path(adapter).resolve().name if of_path else adapter) if adapter else None
 
 
-def _recommendation(path: Path) -> Recommended:
+def _read_recommendation(path: Path) -> Recommended:
     try:
         return _recommended.validate_json(path.read_bytes())
     except OSError as error:
@@ -98,8 +101,8 @@ def _recommendation(path: Path) -> Recommended:
         raise SetupError(f"{path} does not say how the shipped model is served: {error.errors()[0]['msg']}.") from error
 
 
-def _format(asked: str, binding: Manifest | None, known: Manifest | None) -> PromptFormat:
-    """`binding`: of what is served, which admits no other format than its own."""
+def _select_format(asked: str, binding: Manifest | None, known: Manifest | None) -> PromptFormat:
+    """The prompt format. `binding` is the manifest of what is served: another format than its own is refused."""
     if asked and binding is not None and format_named(asked).name != binding.prompt_format:
         raise SetupError(
             f"PETOOL_PROMPT_FORMAT is {asked}, and {binding.name} was trained on {binding.prompt_format}: a model is "

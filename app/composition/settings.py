@@ -11,121 +11,152 @@ MIB = 1024 * 1024
 
 
 class Settings(BaseSettings):
-    """Every field is a line of `.env.example`, with the same default."""
+    """What an operator can set. Each field's description stands in `.env.example` too, with the same default."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PETOOL_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix="PETOOL_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
-    # Where
+    # Server
     host: str = "127.0.0.1"
+    """Address to listen on. API keys are required on any address; only demo mode, on a loopback address, needs none."""
     port: int = Field(default=8000, ge=0, le=65535)
+    """TCP port to listen on. 0 lets the operating system choose one."""
     data_dir: Path = Path(".petool")
-    """Holds the embedded PostgreSQL and the persisted tool index."""
+    """Directory of the embedded PostgreSQL and of the saved tool index."""
 
-    # Store
+    # Database and Redis
     database_url: str = ""
-    """postgresql://user:password@host/database. Without it an embedded PostgreSQL runs in `data_dir`."""
+    """PostgreSQL to use: postgresql://user:password@host:5432/database. Empty runs an embedded one in the data
+    directory."""
     database_pool_size: int = Field(default=10, ge=1, le=200)
+    """Maximum database connections of one replica. A request beyond that waits for one to become free."""
     database_timeout_seconds: float = Field(default=10.0, gt=0)
-    """For a connection from the pool, and for one statement."""
+    """Maximum seconds to wait for a database connection, and for one statement. Beyond, the request gets status 503."""
     redis_url: str = ""
-    """Rate limits shared by replicas, and tool-change events between them. Without it: in process."""
+    """Redis that replicas share rate limits and change events through: redis://host:6379/0. Empty: each replica counts
+    by itself and finds changes by polling PostgreSQL."""
 
-    # Who may call
+    # Access
     demo_mode: bool = False
-    """No API key needed; refused unless `host` is a loopback address."""
+    """Accept requests without an API key. The service refuses to start so on an address that is not loopback."""
     rate_limit: str = ""
-    """Requests per API key, such as `600/minute`; empty for none."""
+    """Maximum requests of one API key per period, such as 600/minute or 20/second. Beyond, a request gets status 429.
+    Empty means no limit."""
 
     # Tools
     embedder: str = ""
-    """Path or hub name of a sentence-transformers model; empty for the packaged all-MiniLM-L6-v2."""
+    """Path or hub name of the sentence-transformers model that embeds instructions and tools. Empty means the packaged
+    all-MiniLM-L6-v2."""
     retrieval_width: int = Field(default=50, ge=10, le=500)
-    """Tools retrieved before the preference ranker reorders them."""
+    """Number of tools retrieved for an instruction, before the user's preferences reorder them."""
     ranker_weights: str = ""
-    """A file that `petool-train ranker fit` wrote; empty for the shipped one (models/ranker)."""
+    """File with the preference ranker's weights, as `petool-train ranker fit` writes it. Empty means the shipped
+    weights."""
     catalogue_poll_seconds: float = Field(default=1.0, gt=0)
-    """How soon a replica notices a tool change that no event told it of."""
+    """Seconds between two looks into PostgreSQL for changed tools. An event through Redis makes it look at once."""
 
-    # The language model
+    # Language model
     engine: Literal["local", "vllm", "none"] = "local"
-    """`local`: in process; `vllm`: over HTTP; `none`: the preference ranker answers alone."""
+    """Engine that runs the language model: local (in this process), vllm (over HTTP), or none (the preference ranker
+    answers alone)."""
     model: str = ""
-    """Directory (or hub name) of the model in Hugging Face's layout; for `vllm` its tokenizer files are enough,
-    and for adapters its config.json. Empty: the shipped one (models/small), not for `vllm`."""
+    """Directory or hub name of the model, in Hugging Face's layout. For vllm the tokenizer's files are enough, plus
+    config.json if adapters are registered. Empty means the shipped model, which vllm cannot serve."""
     adapter: str = ""
-    """`vllm`: name of a loaded LoRA adapter; `local`: its directory. Empty: the shipped model's own; of another model
-    the base."""
+    """LoRA adapter to answer with: for local its directory, for vllm the name it is loaded under. Empty means the
+    shipped model's own adapter; with a model of yours, no adapter."""
     engine_url: str = "http://127.0.0.1:8001"
-    """Where `vllm serve` listens; several servers of the same model, separated by commas."""
+    """URL of the vLLM server. Several servers of the same model are separated by commas."""
     engine_api_key: str = ""
+    """API key that the vLLM server asks for. Empty sends none."""
     engine_model_name: str = "base"
-    """vLLM's `--served-model-name`."""
+    """Name of the base model at the vLLM server, as its --served-model-name says."""
     engine_timeout_seconds: float = Field(default=20.0, gt=0, le=100)
-    """A model that has not answered by then has not answered; a caller may set less (`timeout_seconds`)."""
+    """Maximum seconds to wait for the model, at most 100. A request may ask for less. Beyond, the preference ranker
+    answers."""
     engine_concurrency: int = Field(default=0, ge=0)
-    """Requests at the engine at once; 0: 64 for `vllm`, 8 for `local`, which decodes so many together."""
+    """Maximum requests that one engine works on at a time. 0 means 64 for vllm and 8 for local, which decodes that many
+    together."""
     engine_queue: int = Field(default=128, ge=0)
-    """Requests that wait for the engine; beyond, it counts as overloaded."""
+    """Maximum requests that wait for one engine. Beyond, it counts as overloaded and the preference ranker answers."""
     engine_threads: int = Field(default=0, ge=0)
-    """`local`: torch's for the model; 0: one for the shipped model, for another as many as there are cores."""
+    """Threads that the local engine computes with. 0 means one for the shipped model, and one a core for a model of
+    yours."""
     prompt_format: str = ""
-    """The one the adapter was trained on (app/prompting/formats.py). Empty: as its petool.json says, else the model's,
-    else `hinted-1`."""
-    prompt_tokens: int = Field(default=0, ge=0)
-    """0: as petool.json says, else 4,000."""
+    """Prompt format that the model was trained on: published-1, labelled-1, hinted-1, brief-1 or terse-1. Empty means
+    what the petool.json of the adapter or the model says, else hinted-1."""
+    prompt_budget: int = Field(default=0, ge=0)
+    """Maximum tokens of a prompt, chat template included, counted by the model's own tokenizer. What does not fit is
+    left out, least useful first. 0 means what petool.json says, else 4000."""
     completion_tokens: int = Field(default=320, ge=16)
-    """Of an answer, and as many more as the instruction has, if prompt and answer together stay within both."""
+    """Maximum tokens of an answer. The instruction's length is added, as long as prompt plus answer fit the prompt
+    budget plus this number. vLLM's --max-model-len has to be at least that sum."""
     temperature: float = Field(default=0.0, ge=0, le=2)
+    """Sampling temperature of the model. 0 always takes the likeliest token."""
     decision: Literal["", "model", "fused"] = ""
-    """Who chooses among the candidates: the model, or the model and the preference ranker together. Empty, as with the
-    two below: for the shipped model what its evaluation says is best (models/small/served.json), else `model`."""
+    """Who chooses the tool: model, or fused (the model and the preference ranker together). Empty means the best for
+    the shipped model by its evaluation, and model for a model of yours."""
     fusion_weight: float | None = Field(default=None, ge=0, le=1)
-    """In `fused`: 0 is the model alone, 1 the ranker alone. Empty, for a model of your own: 0.5."""
+    """Weight of the preference ranker in a fused decision: 0 is the model alone, 1 the ranker alone. Empty means the
+    best for the shipped model by its evaluation, and 0.5 for a model of yours."""
     parameters: Literal["", "model", "rules", "checked"] = ""
-    """Who fills in the parameters: the model; the rules that read them from the instruction (the model where these do
-    not find a required one); or, `checked`, the model where the instruction bears it out, else the rules. Empty, for a
-    model of your own: `model`."""
+    """Who fills in the parameters: model; rules (read from the instruction, with the model as a fallback if a required
+    one is not found); or checked (the model's values that the instruction supports, else as rules). Empty means the
+    best for the shipped model by its evaluation, and model for a model of yours."""
 
-    # LoRA adapters, registered and swapped while it runs
+    # LoRA adapters, registered and activated while the service runs
     adapters_dir: str = ""
-    """Where registered adapters are kept; replicas and vLLM's machines have to see it. Empty: `data_dir`/adapters."""
+    """Directory of the registered adapters, which all replicas and vLLM servers have to see. Empty means the folder
+    `adapters` in the data directory."""
     engine_adapters_dir: str = ""
-    """The same directory as vLLM's machines see it; empty: by the same path."""
+    """Path of the same directory on the machines of the vLLM servers. Empty means the same path."""
     adapters_source: str = ""
-    """Adapters may be registered by their path below this directory. Empty: only by upload."""
+    """Directory below which an adapter may be registered by its path. Empty allows registration by upload only."""
     adapter_max_rank: int = Field(default=16, ge=1)
-    """vLLM's `--max-lora-rank`."""
+    """Maximum LoRA rank of an adapter, as vLLM's --max-lora-rank says. Beyond, registration is refused."""
     max_adapter_bytes: int = Field(default=2048 * MIB, ge=1024)
-    """Of an upload, and of the files in it."""
+    """Maximum bytes of an uploaded adapter, and of the files in it. Beyond, registration is refused."""
     adapter_poll_seconds: float = Field(default=1.0, gt=0, le=5)
-    """How soon a replica notices a swap that no event told it of, and how often it asks the engines what they have."""
+    """Seconds, at most 5, between two looks into PostgreSQL for a changed assignment of adapters, and between two
+    looks at what the engines have loaded."""
     adapter_prepare_seconds: float = Field(default=180.0, gt=0)
-    """For all engines to load and probe an adapter; then the activation fails."""
+    """Maximum seconds for all engines to load and probe an adapter. Beyond, the activation fails."""
     adapter_evaluation: str = ""
-    """A JSON file of cases with the expected calls (docs/operations.md), for `adapter_min_score`."""
+    """JSON file of cases with their expected calls, which an adapter is evaluated on before it is activated
+    (docs/operations.md). Empty means no evaluation."""
     adapter_min_score: float | None = Field(default=None, ge=0, le=1)
-    """Share of right tools on these cases without which no adapter is activated. Empty: not evaluated unless asked."""
+    """Minimum share of these cases, 0 to 1, for which an adapter has to choose the right tool. Below, it is not
+    activated. Empty means no evaluation, unless an activation asks for a score of its own."""
     canary_max_error_rate: float = Field(default=0.2, ge=0, le=1)
-    """Of a canary's calls; above it the canary is aborted. 1: never."""
+    """Maximum share of a canary's calls, 0 to 1, that may fail. Above, the canary is aborted. 1 never aborts it."""
     canary_min_calls: int = Field(default=50, ge=1)
-    """That it has had before it is judged."""
+    """Number of calls that a canary has to have answered before its error rate is judged."""
 
     # Limits
     max_instruction_characters: int = Field(default=8000, ge=100)
+    """Maximum characters of an instruction. Beyond, the request gets status 422."""
     max_body_bytes: int = Field(default=1 * MIB, ge=1024)
+    """Maximum bytes of a request's body. Beyond, the request gets status 413."""
     max_import_body_bytes: int = Field(default=64 * MIB, ge=1024)
-    """For `PUT /tools` and `POST /users/{user_id}/history`."""
+    """Maximum bytes of the body of PUT /tools and POST /users/{user_id}/history. Beyond, the request gets status
+    413."""
     max_history_interactions: int = Field(default=2000, ge=1)
-    """The most recent interactions of a user that a call takes into account."""
+    """Maximum interactions of a user that a call takes into account. Older ones are stored and left out."""
     idempotency_hours: float = Field(default=24.0, gt=0)
-    """How long an answer is kept for its `Idempotency-Key`."""
+    """Hours for which an answer is kept for its Idempotency-Key. After that the key counts as new."""
 
-    # Watching it
+    # Logs and traces
     log_level: str = "INFO"
+    """Least severe log events to write: DEBUG, INFO, WARNING or ERROR."""
     otlp_endpoint: str = ""
-    """OpenTelemetry traces over HTTP go here; empty for none (needs the extra `otel`)."""
+    """URL to send OpenTelemetry traces to over HTTP, such as http://localhost:4318. Empty sends none. Needs: pip
+    install 'petool[otel]'."""
 
     @field_validator("database_url")
     @classmethod

@@ -27,7 +27,7 @@ from app.errors import SetupError, Unavailable
 
 T = TypeVar("T")
 
-# What asyncpg raises when the server is away, starting, stopping or out of room: not bugs of ours.
+# What asyncpg raises if the server is not reachable, starting, stopping or out of resources.
 _SERVER_AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -40,7 +40,7 @@ _SERVER_AWAY = (
 
 
 class UnitOfWork:
-    """The repositories on one connection."""
+    """All repositories, on one connection."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -87,7 +87,7 @@ class UnitOfWork:
 
 
 class Database:
-    """PostgreSQL at `url` (postgresql+asyncpg://…). `Unavailable` wherever the server cannot be reached."""
+    """PostgreSQL at `url` (postgresql+asyncpg://…). All methods raise `Unavailable` if it cannot be reached."""
 
     def __init__(self, url: str, *, pool_size: int = 10, timeout_seconds: float = 10.0) -> None:
         self._engine: AsyncEngine = create_async_engine(
@@ -95,32 +95,32 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=timeout_seconds,
-            # Errors are logged, and what users said does not belong into logs.
+            # Errors are logged, and texts of users must not be.
             hide_parameters=True,
             connect_args={"timeout": timeout_seconds, "command_timeout": timeout_seconds},
             json_serializer=_to_json,
         )
-        # A single statement is a transaction of its own: no BEGIN and COMMIT round trips around it.
+        # Each statement is its own transaction, which saves the round trips of BEGIN and COMMIT.
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[UnitOfWork]:
-        """All or nothing: commits at the end of the block, rolls back on any exception."""
+        """A transaction: commits at the end of the block, rolls back on any exception."""
         with _server_away_as_unavailable():
             async with self._engine.begin() as connection:
                 yield UnitOfWork(connection)
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[UnitOfWork]:
-        """For reads, and for writes of one statement: each statement commits by itself."""
+        """A connection on which each statement commits by itself: for reads, and for writes of one statement."""
         with _server_away_as_unavailable():
             async with self._autocommit.connect() as connection:
                 yield UnitOfWork(connection)
 
     async def run_sync(self, job: Callable[[Connection], T]) -> T:
-        """`job` with a synchronous connection in a transaction of its own: for Alembic."""
-        # An engine of its own: migrations, and waiting for another replica's, may take longer than a request's
-        # statement ever should.
+        """Run `job`, such as an Alembic migration, with a synchronous connection in its own transaction."""
+        # With its own engine, without the timeout of requests: a migration, or the wait for another replica's, may take
+        # longer.
         engine = create_async_engine(self._engine.url, poolclass=NullPool)
         try:
             with _server_away_as_unavailable():
@@ -134,14 +134,14 @@ class Database:
 
 
 class _server_away_as_unavailable:  # noqa: N801 (used as a with-statement's verb)
-    """Turns the driver's many ways of saying that the server is away into `Unavailable`."""
+    """Turns the driver's errors for a server that cannot be reached into `Unavailable`."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if _is_server_away(error):
-            raise Unavailable("The database does not answer; try again shortly.", retry_after=2) from error
+            raise Unavailable("The database does not answer; retry in a few seconds.", retry_after=2) from error
 
 
 def _is_server_away(error: BaseException | None) -> bool:
@@ -154,7 +154,7 @@ def _is_server_away(error: BaseException | None) -> bool:
 
 
 def async_url(url: str) -> str:
-    """A usual PostgreSQL URL as SQLAlchemy's asyncpg dialect takes it; `SetupError` for options it does not know."""
+    """A PostgreSQL URL in the form that SQLAlchemy needs for asyncpg. Raises `SetupError` for unsupported options."""
     parsed = make_url(url).set(drivername="postgresql+asyncpg")
     options = dict(parsed.query)
     if "sslmode" in options:

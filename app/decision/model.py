@@ -183,9 +183,9 @@ class ModelFactory:
         *,
         adapter: str | None,
         prompt_format: PromptFormat,
-        prompt_tokens: int,
+        prompt_budget: int,
     ) -> None:
-        """`adapter`, `prompt_format` and `prompt_tokens` (the prompt's budget) are the configured ones: they serve
+        """`adapter`, `prompt_format` and `prompt_budget` are the configured ones: they serve
         while no registered adapter is active. Raises SetupError for a format that this tokenizer cannot write, and
         what `load_matcher` raises.
         """
@@ -193,7 +193,7 @@ class ModelFactory:
         self._tokenizer = tokenizer
         self._load_matcher = load_matcher
         self._builders: dict[tuple[str, int], PromptBuilder] = {}
-        self.configured = self._model(adapter, prompt_format, prompt_tokens, engine)
+        self.configured = self._model(adapter, prompt_format, prompt_budget, engine)
 
     def with_adapter(self, adapter: Adapter, engine: Engine | None = None) -> Model:
         """With a registered version, on all engines or on one. May load files; SetupError as above."""
@@ -204,22 +204,22 @@ class ModelFactory:
         return self._model(None, format_named(adapter.prompt_format), adapter.prompt_tokens, engine)
 
     def _model(
-        self, adapter: str | None, prompt_format: PromptFormat, prompt_tokens: int, engine: Engine | None
+        self, adapter: str | None, prompt_format: PromptFormat, prompt_budget: int, engine: Engine | None
     ) -> Model:
         return Model(
             engine or self._engine,
-            self._builder(prompt_format, prompt_tokens),
+            self._builder(prompt_format, prompt_budget),
             adapter=adapter,
             matcher=self._matcher if prompt_format.matched else None,
         )
 
-    def _builder(self, prompt_format: PromptFormat, prompt_tokens: int) -> PromptBuilder:
-        key = prompt_format.name, prompt_tokens
+    def _builder(self, prompt_format: PromptFormat, prompt_budget: int) -> PromptBuilder:
+        key = prompt_format.name, prompt_budget
         if key not in self._builders:
             if prompt_format.labels:
                 # As many as a request may have candidates: a tokenizer that lacks them is told now, not then.
                 self._tokenizer.labels(MAX_LABELS)
-            self._builders[key] = PromptBuilder(self._tokenizer, prompt_format, budget=prompt_tokens)
+            self._builders[key] = PromptBuilder(self._tokenizer, prompt_format, budget=prompt_budget)
         return self._builders[key]
 
     @cached_property

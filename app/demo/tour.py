@@ -1,4 +1,4 @@
-"""`petool demo`: starts the service, loads the demo data over its own API, and shows what personalization does."""
+"""`petool demo`: starts the service, loads the demo data through its API, and shows what personalization does."""
 
 import asyncio
 import json
@@ -33,8 +33,8 @@ def catalogue() -> list[Any]:
 
 
 def run(settings: Settings, console: Console, *, serve: bool) -> None:
-    """Raises `SetupError` if the port is taken. Ends with Ctrl-C, or after the tour if not `serve`."""
-    # Taken before anything else is done, and handed to the server: nobody can take it in between.
+    """Run the demo until Ctrl-C, or without `serve` until the tour ends. Raises `SetupError` if the port is in use."""
+    # The port is opened first and passed to the server, so that no other process can take it in between.
     listener = _listen(settings)
     asyncio.run(_run(settings, listener, console, serve))
 
@@ -81,7 +81,7 @@ async def _load(client: httpx.AsyncClient, console: Console) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         tools = progress.add_task("Importing the demo catalogue", total=len(documents))
-        # In parts, so that there is something to see.
+        # In batches, so that the progress is visible.
         for start in range(0, len(documents), 50):
             part = documents[start : start + 50]
             report = _checked(await client.put("/tools", json={"format": "rapidapi", "documents": part}))
@@ -119,7 +119,7 @@ async def _show_dislike(client: httpx.AsyncClient, console: Console, user_id: st
             title="Feedback counts at once",
         )
     )
-    # The tour shall show the same the next time: it takes its dislike back.
+    # The dislike is taken back, so that the tour shows the same the next time.
     page = _checked(await client.get(f"/users/{user_id}/history"))
     own = next(item["id"] for item in page["items"] if item["call_id"] == before["call_id"])
     (await client.delete(f"/users/{user_id}/history/{own}")).raise_for_status()
@@ -145,7 +145,7 @@ def _call_text(answer: Any) -> str:
 
 
 def _sure(answer: Any) -> str:
-    """How probable the model finds its choice."""
+    """The model's probability of its choice, as text."""
     chosen = [item for item in answer["candidates"] if item["tool_name"] == answer["tool_call"]["tool_name"]]
     shares = [item["probability"] for item in chosen if item["probability"] is not None]
     return f", {shares[0]:.0%} sure" if shares else ""

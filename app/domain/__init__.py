@@ -1,7 +1,7 @@
-"""What the service talks about: tools, users' interactions, decisions.
+"""Values that all packages share: tools, calls, users' interactions, decisions.
 
-Plain frozen values without input or output; the names are the paper's (section 3.1). The values of LoRA adapters are in
-`app.domain.adapters`.
+They are frozen and do no input or output; their names follow the paper (section 3.1). The values of LoRA adapters are
+in `app.domain.adapters`.
 """
 
 from app.domain.access import Scope

@@ -1,12 +1,12 @@
-"""Who may do what."""
+"""What an API key allows."""
 
 from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """Of an API key."""
+    """Scope of an API key."""
 
     CLIENT = "client"
-    """Calls, feedback, users' histories, reading the catalogue."""
+    """Allows calls, feedback, users' histories and reading the catalogue."""
     ADMIN = "admin"
-    """All of that, and changing the catalogue and the adapters."""
+    """Allows everything, also changing the catalogue and the adapters."""

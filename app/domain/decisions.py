@@ -1,4 +1,4 @@
-"""What the service decides: candidates, the evidence for one of them, and the call that was answered."""
+"""Decisions: the candidates, the evidence for the chosen one, and the call that was answered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,53 +13,53 @@ from app.errors import PEToolError
 
 @dataclass(frozen=True)
 class Hints:
-    """The ranker's view of a candidate among the others, for the model to read; each from 0 to 9 (one digit)."""
+    """Judgement of a candidate among the others, which the prompt shows to the model. Each hint is 0 to 9."""
 
     fit: int
-    """9: fits the instruction best; less by the distance to the best."""
+    """9 for the candidate that fits the instruction best; lower by the distance to it."""
     liked: int
     """Rank of its nearness to what the user liked or lately used: 0 for the nearest; 9 for the tenth and all after it,
     and without history."""
     disliked: int
-    """The same for what the user disliked or left behind."""
+    """As `liked`, for what the user disliked or no longer uses."""
     overall: int = 0
-    """How far it is behind the best, all things considered: 0 for the best. Only of `app.retrieval.matcher`."""
+    """0 for the best candidate by fit and preference together; higher by the distance. Only the matcher sets it."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A tool the call may use. `score = relevance + weight * preference` (docs/ranking.md)."""
+    """A tool to choose among. Its score is `relevance + weight * preference` (docs/ranking.md)."""
 
     tool: Tool
     score: float
     relevance: float
-    """How well the tool's function fits the instruction; comparable within one request only."""
+    """How well the tool fits the instruction. Comparable within one request only."""
     preference: float = 0.0
-    """What the history says of this tool: -1 (disliked) to 1 (liked); 0 without evidence."""
+    """How much the history favours the tool, -1 (disliked) to 1 (liked). 0 without evidence."""
     hints: Hints | None = None
     probability: float | None = None
-    """The model's, among the candidates; None where no model was asked or the engine does not tell."""
+    """The model's probability of this candidate. None if no model was asked or the engine gives none."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A past interaction that moved the choice. `effect` is signed: what it added to the chosen tool's preference."""
+    """A past interaction that influenced the choice: `effect` was added to the chosen tool's preference."""
 
     interaction: Interaction
     effect: float
     reason: str
-    """same_tool, same_provider or similar_attributes."""
+    """Why it counts: same_tool, same_provider or similar_attributes."""
 
 
 class AnswerStyle(StrEnum):
     """How the model names the tool in its answer, `{"tool_name": ..., "parameters": {...}}`."""
 
     NAME = "name"
-    """`"Weather.Foo.forecast"`: the paper's."""
+    """`"Weather.Foo.forecast"`, as in the paper."""
     LABELLED_NAME = "labelled_name"
-    """`"C Weather.Foo.forecast"`: the choice is one token, and under a schema the name after it is forced."""
+    """`"C Weather.Foo.forecast"`: one token chooses, and a schema then allows only the name that belongs to it."""
     LABEL = "label"
-    """`"C"`: nothing but the choice."""
+    """`"C"`: the label alone."""
 
 
 class DecisionRule(StrEnum):
@@ -127,5 +127,5 @@ class Decision:
     call_id: UUID = field(default_factory=uuid4)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     user_id: str = ""
-    """Whose call it is, as the caller names the user; empty where nobody is served."""
+    """Id of the user, as the caller names them; empty in an evaluation, which has no users."""
     catalogue_revision: int = 0

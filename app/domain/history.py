@@ -1,4 +1,4 @@
-"""What users did before: the interactions that a choice learns from (paper, section 3.1)."""
+"""Users' past interactions, which decisions learn from (paper, section 3.1)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,36 +9,38 @@ from app.domain.tools import Tool, ToolCall
 
 
 class HistorySetting(StrEnum):
-    """How a user's history is to be read (paper, section 3.2.3), plus two of our own."""
+    """How to read a user's history: three settings of the paper (section 3.2.3), and two more."""
 
     PREFERRED_ONLY = "preferred_only"
-    """Every interaction is with a tool that the user prefers."""
+    """Each interaction is with a tool that the user prefers."""
     RATING_INTEGRATED = "rating_integrated"
-    """Interactions are liked or disliked."""
+    """Each interaction is rated liked or disliked."""
     CHRONOLOGICAL = "chronological"
-    """In time order: the recent is preferred over the earlier."""
+    """Recent tools are preferred over earlier ones."""
     NONE = "none"
-    """No history: the answer is not personal."""
+    """The history is not used."""
     AUTO = "auto"
-    """Chosen from what the history holds."""
+    """One of the others, chosen by what the history holds."""
 
 
 class Rating(StrEnum):
+    """A user's verdict on a call."""
+
     LIKED = "liked"
     DISLIKED = "disliked"
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """`h = (q, c)`: a past instruction and the call that answered it, perhaps rated, always dated (UTC)."""
+    """A past instruction, the call that answered it, its time in UTC, and its rating if there is one."""
 
     instruction: str
     tool_call: ToolCall
     occurred_at: datetime
     rating: Rating | None = None
     id: int = 0
-    """0 until stored."""
+    """Id in the database; 0 until it is stored."""
     call_id: UUID | None = None
-    """The served call it comes from, if it was not imported."""
+    """Id of the decision that it is feedback on. None if it was imported."""
     tool: Tool | None = None
-    """The tool's document where the catalogue does not have it (a tool that came inline with a call)."""
+    """The tool's document where the catalogue does not have it (a tool that came with a request)."""

@@ -11,7 +11,7 @@ Json: TypeAlias = Any
 
 
 class ToolSource(StrEnum):
-    """The format a tool document came in."""
+    """Format of a tool document."""
 
     RAPIDAPI = "rapidapi"
     OPENAI = "openai"
@@ -20,30 +20,30 @@ class ToolSource(StrEnum):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One input of a tool. `schema` is the JSON Schema of its value (type, enum, format, items, bounds)."""
+    """One parameter of a tool. `schema` is the JSON Schema of its value (type, enum, format, items, bounds)."""
 
     name: str
     schema: Mapping[str, Json]
     required: bool = False
     description: str = ""
     default: Json = None
-    """The document's default or example, already of the schema's type; None where it has none."""
+    """Default or example from the document, in the schema's type. None if the document has none."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """One callable API: `d(t)` of the paper.
+    """A tool that can be called, with its document: `d(t)` of the paper.
 
-    `name` is unique and kept as it came: `<category>.<provider>.<api>` for RapidAPI and OpenAPI documents, the
+    `name` is unique and kept unchanged: `<category>.<provider>.<api>` for RapidAPI and OpenAPI documents, the
     function's own name for OpenAI tools. It is data: spaces, slashes, dots inside the parts, any Unicode.
     """
 
     name: str
     category: str
     provider: str
-    """Who offers it: RapidAPI's tool name, OpenAPI's title; empty for OpenAI tools."""
+    """Provider of the tool: RapidAPI's tool name, OpenAPI's title. Empty for OpenAI tools."""
     api: str
-    """What it does in the provider's words: RapidAPI's api name, OpenAPI's operation."""
+    """Name that the provider gives it: RapidAPI's api name, OpenAPI's operation."""
     description: str
     parameters: tuple[Parameter, ...] = ()
     response_schema: Json = None
@@ -70,7 +70,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """`c = (t, p)`: a tool and its parameters."""
+    """A call: a tool, and values for its parameters (`c = (t, p)` of the paper)."""
 
     tool_name: str
     parameters: Mapping[str, Json]

@@ -1,7 +1,7 @@
-"""What a model's chat template puts around a system and a user message, the same on every day.
+"""The texts that a model's chat template puts around a system message and a user message.
 
-Templates that print today's date print an empty one: these pieces come before the history, which an engine's prefix
-cache keeps for longer than a day, and a date that stands still would be a wrong one. The prompt's format tells the day.
+A template that prints today's date gets an empty one: the pieces are rendered once, so the date would soon be wrong,
+and a changing date would invalidate an engine's prefix cache. The prompt's format states the date instead.
 """
 
 import json
@@ -19,24 +19,25 @@ from app.errors import SetupError
 
 _SYSTEM, _USER = "petoolsystemmessage", "petoolusermessage"
 JOINT = "\n\n"
-"""Between the system's and the user's text where they are one message."""
+"""Separator of the system's and the user's text if they are one message."""
 
 
 @dataclass(frozen=True)
 class ChatPieces:
-    """A prompt is `before + system + between + user + after`; the last piece opens the answer."""
+    """Pieces of a prompt `before + system + between + user + after`. The model's answer follows the last one."""
 
     before: str
     between: str
     after: str
     merged: bool = False
-    """The template takes no system message: its text opens the user's."""
+    """Whether the template has no system message; the system's text then begins the user message."""
 
 
 def chat_pieces(template: str | None, roles: Mapping[str, str]) -> ChatPieces:
-    """`roles`: special tokens by role, which the template may print. No template: plain text after the BOS token.
+    """The pieces of a chat template. `roles` are special tokens by role, such as `bos_token`, which it may print.
 
-    Raises SetupError for a template that does not work, or does not print the messages once each.
+    Without a template, the prompt is plain text after the BOS token. Raises SetupError for a template that does not
+    work, or that does not print each message once.
     """
     if template is None:
         return ChatPieces(roles.get("bos_token", ""), JOINT, "\n", merged=True)
@@ -58,7 +59,7 @@ def chat_pieces(template: str | None, roles: Mapping[str, str]) -> ChatPieces:
 
 
 def _with_system(render: Callable[[list[dict[str, str]]], str]) -> ChatPieces | None:
-    """None where the template refuses the system message, or leaves it out."""
+    """The pieces with a system message. None if the template refuses it or leaves it out."""
     try:
         text = render([{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}])
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError):
@@ -71,7 +72,7 @@ def _with_system(render: Callable[[list[dict[str, str]]], str]) -> ChatPieces | 
 
 
 def _renderer(template: str, roles: Mapping[str, str]) -> Callable[[list[dict[str, str]]], str]:
-    """The environment that chat templates are written for, without a clock."""
+    """A function that renders the template, in the environment that chat templates are written for, without a clock."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
@@ -79,15 +80,15 @@ def _renderer(template: str, roles: Mapping[str, str]) -> Callable[[list[dict[st
     environment.globals["raise_exception"] = _raise
     environment.globals["strftime_now"] = _no_date
     compiled = environment.from_string(template)
-    # A thinking model would need its thoughts inside the schema.
+    # Thinking is off: a model's thoughts would violate the schema of the answer.
     given: dict[str, Any] = {"add_generation_prompt": True, "enable_thinking": False, "tools": None, "documents": None}
-    # Given, as templates have a default of their own where it is not.
+    # Without `date_string`, templates would print a default date.
     given |= {"date_string": "", **roles}
     return lambda messages: compiled.render(messages=messages, **given)
 
 
 class _Generation(Extension):
-    """`{% generation %}` marks the assistant's text for training; here it is only its content."""
+    """Renders the content of `{% generation %}`, which marks the assistant's text for training."""
 
     tags = {"generation"}  # noqa: RUF012 (jinja2 declares it so)
 

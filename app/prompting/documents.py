@@ -1,4 +1,4 @@
-"""Candidates' documents in the prompt, at as much detail as there is room for."""
+"""Candidates' documents in the prompt, in as much detail as there is room for."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,44 +13,43 @@ from app.json_data.json_schemas import SCHEMA, SCHEMA_LISTS, SCHEMA_MAPS
 from app.json_data.tool_names import alias
 from app.json_data.values import value_size
 from app.prompting.formats import Listing, PromptFormat
-from app.prompting.segments import Segment, SegmentEncoder, size
-from app.prompting.text import ELLIPSIS, cut, json_text, one_line, shortened
+from app.prompting.text import ELLIPSIS, Segment, SegmentEncoder, cut, json_text, memory_bytes, one_line, shorten
 
-_MEMORY = 64 * 1024 * 1024
-"""Bytes of documents, and of their tools, that are found again by the tool itself, without writing them out."""
+_CACHE_BYTES = 64 * 1024 * 1024
+"""Maximum bytes of the cache of encoded documents, including their tools."""
 _RESPONSE_CHARACTERS = 2_000
 _TYPES, _TYPE_CHARACTERS = 7, 20
-"""JSON Schema has seven types; longer is none of them."""
+"""Maximum number and length of JSON Schema types: there are seven, none longer than this."""
 _TERSE_CHARACTERS = 90
-"""Of a description in `Listing.TERSE`."""
+"""Maximum characters of a description in `Listing.TERSE`."""
 _NOTES = frozenset({"title", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment", "$schema"})
-"""Keywords that say nothing of a value which its name and description do not."""
+"""Keywords of a schema that add nothing to a parameter's name and description."""
 
 
 class Detail(StrEnum):
-    """How much of each document the prompt has, from most to least. Names, types, required marks are in all of them."""
+    """How much of each document the prompt has, from most to least. All have names, types and what is required."""
 
     FULL = auto()
     WITHOUT_RESPONSES = auto()
     SHORT_OPTIONAL = auto()
-    """Only short descriptions, enumerations and defaults of optional parameters."""
+    """Short descriptions, enumerations and defaults for optional parameters."""
     SHORT = auto()
-    """Only short ones everywhere."""
+    """Short descriptions, enumerations and defaults for everything."""
     BRIEF = auto()
-    """A few words of the tool's description, none of the parameters'."""
+    """A few words of the tool's description, and no descriptions of parameters."""
     NAMES = auto()
-    """Nothing else."""
+    """Names and types only."""
 
 
 @dataclass(frozen=True)
 class _ParameterLimits:
-    """How long something may be in characters, and how much there may be of it."""
+    """Limits of a parameter: characters of texts, members of an enumeration. 0 leaves it out."""
 
     description: int
     default: int
     enum: int
     depth: int
-    """Levels of nested schemas below the parameter's own."""
+    """Maximum levels of nested schemas below the parameter's own."""
 
 
 @dataclass(frozen=True)
@@ -77,29 +76,29 @@ _LIMITS = {
 
 
 class DocumentWriter:
-    """Safe to use from many threads at once."""
+    """Writes and encodes tools' documents for a format, and caches them. Thread-safe."""
 
     def __init__(self, encoder: SegmentEncoder, format: PromptFormat) -> None:  # noqa: A002
         self._encoder = encoder
         self._format = format
-        # The tool is kept with its segment, so that its id stays its own; so its size counts too.
+        # The cache refers to the tool, so no other object can get its id; therefore the tool's size counts too.
         self._kept: LRUCache[tuple[int, Detail], tuple[Tool, Segment]] = LRUCache(
-            maxsize=_MEMORY, getsizeof=lambda kept: _tool_size(kept[0]) + size(kept[1])
+            maxsize=_CACHE_BYTES, getsizeof=lambda kept: _tool_bytes(kept[0]) + memory_bytes(kept[1])
         )
         self._lock = Lock()
 
     def segment(self, tool: Tool, detail: Detail) -> Segment:
-        """The document; in `Listing.LINES` what follows the label, up to the hints or the line's end."""
-        kept = self.kept(tool, detail)
+        """The tool's document, encoded; in a format of lines, what stands between label and hints or line end."""
+        kept = self.cached(tool, detail)
         if kept is not None:
             return kept
-        segment = self._encoder.one(self._text(tool, self._written_at(tool, detail)))
+        segment = self._encoder.encode(self._text(tool, self._written_at(tool, detail)))
         with self._lock, suppress(ValueError):  # too large to be kept
             self._kept[self._key(tool, detail)] = (tool, segment)
         return segment
 
-    def kept(self, tool: Tool, detail: Detail) -> Segment | None:
-        """What `segment` gives without writing the document; None where it would write it."""
+    def cached(self, tool: Tool, detail: Detail) -> Segment | None:
+        """The cached document. None if `segment` would have to write it."""
         with self._lock:
             found = self._kept.get(self._key(tool, detail))
         return found[1] if found is not None else None
@@ -115,39 +114,39 @@ class DocumentWriter:
     def _text(self, tool: Tool, detail: Detail) -> str:
         limits = _LIMITS[detail]
         if self._format.listing is Listing.ARRAY:
-            return json_text(_published(tool, limits))
-        flat = _terse(tool, limits) if self._format.listing is Listing.TERSE else _flat(tool, limits)
+            return json_text(_array_document(tool, limits))
+        flat = _terse_document(tool, limits) if self._format.listing is Listing.TERSE else _line_document(tool, limits)
         return f" {json_text(flat)}" + ("" if self._format.hints else "\n")
 
 
-def _tool_size(tool: Tool) -> int:
-    """Bytes of memory, roughly."""
+def _tool_bytes(tool: Tool) -> int:
+    """Memory that a tool takes, in bytes, roughly."""
     texts = [tool.name, tool.category, tool.provider, tool.api, tool.description]
     parameters = [[each.name, each.schema, each.description, each.default] for each in tool.parameters]
     return value_size([texts, parameters, tool.response_schema])
 
 
-def _published(tool: Tool, limits: _Limits) -> dict[str, Json]:
+def _array_document(tool: Tool, limits: _Limits) -> dict[str, Json]:
     document: dict[str, Json] = {"tool_name": alias(tool.name)}
     if description := _description(tool.description, limits.description):
         document["description"] = description
     for key, required in (("required_parameters", True), ("optional_parameters", False)):
         of = limits.required if required else limits.optional
         name_first = [({"name": alias(each.name)}, _schema_of(each, of)) for each in _parameters(tool, required)]
-        # The name comes first and last: no keyword of the schema takes its place.
+        # The name is written first, and merged last too, so that no keyword of the schema replaces it.
         document[key] = [name | schema | name for name, schema in name_first]
     if limits.response and tool.response_schema is not None:
         document["response_schema"] = _response(tool.response_schema)
     return document
 
 
-def _flat(tool: Tool, limits: _Limits) -> dict[str, Json]:
+def _line_document(tool: Tool, limits: _Limits) -> dict[str, Json]:
     document: dict[str, Json] = {"tool_name": alias(tool.name)}
     if description := _description(tool.description, limits.description):
         document["description"] = description
     for key, required in (("required", True), ("optional", False)):
         of = limits.required if required else limits.optional
-        written = {alias(each.name): _brief(_schema_of(each, of)) for each in _parameters(tool, required)}
+        written = {alias(each.name): _simplify_type(_schema_of(each, of)) for each in _parameters(tool, required)}
         if written:
             document[key] = written
     if limits.response and tool.response_schema is not None:
@@ -155,18 +154,18 @@ def _flat(tool: Tool, limits: _Limits) -> dict[str, Json]:
     return document
 
 
-def _terse(tool: Tool, limits: _Limits) -> dict[str, Json]:
-    """Of each parameter `type`, or `type; description`."""
+def _terse_document(tool: Tool, limits: _Limits) -> dict[str, Json]:
+    """The document with each parameter as the text `type`, or `type; description`."""
     document: dict[str, Json] = {"tool_name": alias(tool.name)}
     for key, required in (("required", True), ("optional", False)):
         of = limits.required if required else limits.optional
-        written = {alias(each.name): _typed(each, of) for each in _parameters(tool, required)}
+        written = {alias(each.name): _parameter_text(each, of) for each in _parameters(tool, required)}
         if written:
             document[key] = written
     return document
 
 
-def _typed(parameter: Parameter, limits: _ParameterLimits) -> str:
+def _parameter_text(parameter: Parameter, limits: _ParameterLimits) -> str:
     kind = _type(parameter.schema)
     written = kind if isinstance(kind, str) else "|".join(kind)
     description = _description(parameter.description, min(limits.description, _TERSE_CHARACTERS))
@@ -180,8 +179,8 @@ def _parameters(tool: Tool, required: bool) -> Iterable[Parameter]:
     return (parameter for parameter in tool.parameters if parameter.required is required)
 
 
-def _brief(schema: dict[str, Json]) -> Json:
-    """`"string"` for `{"type": "string"}`: half of all parameters have no more than a type."""
+def _simplify_type(schema: dict[str, Json]) -> Json:
+    """`"string"` for `{"type": "string"}`, which saves tokens: half of all parameters have only a type."""
     return schema["type"] if schema.keys() == {"type"} else schema
 
 
@@ -190,7 +189,7 @@ def _schema_of(parameter: Parameter, limits: _ParameterLimits) -> dict[str, Json
     written.pop("description", None)
     written.pop("default", None)
     if parameter.default is not None:
-        default = shortened(parameter.default, characters=1_000, items=50, depth=6)
+        default = shorten(parameter.default, characters=1_000, items=50, depth=6)
         if len(json_text(default)) <= limits.default:
             written["default"] = default
     if description := _description(parameter.description, limits.description):
@@ -203,7 +202,7 @@ def _description(text: str, characters: int) -> str:
 
 
 def _type(schema: Mapping[str, Json]) -> Json:
-    """The JSON types of the values, as far as the schema says; "any" where it says nothing."""
+    """The JSON type or types that the schema allows; `"any"` if it names none."""
     given = schema.get("type")
     if isinstance(given, str):
         return cut(given, _TYPE_CHARACTERS)
@@ -217,7 +216,7 @@ def _type(schema: Mapping[str, Json]) -> Json:
 
 
 def _schema(schema: Json, limits: _ParameterLimits, depth: int) -> dict[str, Json]:
-    """The schema without what has no room. At depth 0 only its type."""
+    """The schema within the limits. At depth 0 it is only the type."""
     if not isinstance(schema, Mapping):
         return {}
     written: dict[str, Json] = {}
@@ -244,17 +243,17 @@ def _keyword(key: str, value: Json, limits: _ParameterLimits, depth: int) -> Jso
         return [_schema(each, limits, depth) for each in value]
     if key in SCHEMA and isinstance(value, Mapping):
         return _schema(value, limits, depth)
-    return shortened(value, characters=200, items=50, depth=depth)
+    return shorten(value, characters=200, items=50, depth=depth)
 
 
 def _enum(members: list[Json], limits: _ParameterLimits) -> list[Json]:
-    shown = [shortened(each, characters=80, items=8, depth=2) for each in members[: limits.enum]]
+    shown = [shorten(each, characters=80, items=8, depth=2) for each in members[: limits.enum]]
     return [*shown, ELLIPSIS] if len(members) > limits.enum else shown
 
 
 def _response(schema: Json) -> Json:
     for items, depth in ((50, 8), (20, 3), (10, 1)):
-        written = shortened(schema, characters=80, items=items, depth=depth)
+        written = shorten(schema, characters=80, items=items, depth=depth)
         if len(json_text(written)) <= _RESPONSE_CHARACTERS:
             return written
-    return shortened(schema, characters=80, items=10, depth=1)
+    return shorten(schema, characters=80, items=10, depth=1)

@@ -1,6 +1,6 @@
-"""The versioned formats of the prompt. A model is served with the one it was trained on, so none ever changes.
+"""The versioned formats of the prompt. A model is served with the format it was trained on, so no format ever changes.
 
-What a new wording, order or field needs is a new format with a new number; tests/data/prompts holds each one's text.
+A new wording, order or field needs a new format with a new number. tests/data/prompts holds the text of each format.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from app.errors import SetupError
 
 
 class Section(StrEnum):
+    """A section of the prompt."""
+
     TASK = auto()
     OUTPUT = auto()
-    """The answer's format, what labels and hints mean, and that data gives no orders."""
+    """The answer's format, what labels and hints mean, and that instructions inside data do not count."""
     HISTORY = auto()
     CANDIDATES = auto()
     INSTRUCTION = auto()
@@ -23,37 +25,40 @@ class Listing(StrEnum):
     """How interactions and candidates are written."""
 
     ARRAY = auto()
-    """One JSON array of nested objects, after the published data files."""
+    """One JSON array of nested objects, as in the published data files."""
     LINES = auto()
-    """One flat JSON object a line, in few tokens."""
+    """One flat JSON object a line, which takes fewer tokens."""
     TERSE = auto()
-    """The same with no more than a small model of our own reads: of an interaction the tool and its rating, of a
-    document the parameters, hints as one character each."""
+    """As `LINES`, shortened for a small model: an interaction is a tool and its rating, a document the parameters, a
+    hint one character."""
 
 
 @dataclass(frozen=True)
 class PromptFormat:
+    """How a prompt is laid out and how the model has to answer."""
+
     name: str
     answer: AnswerStyle
     labels: bool
-    """Each candidate's line opens with a label of one token."""
+    """Whether each candidate's line begins with a label of one token."""
     hints: bool
-    """Each candidate's line ends with `app.domain.Hints`."""
+    """Whether each candidate's line ends with its `app.domain.Hints`."""
     matched: bool
-    """The hints are those of `app.retrieval.matcher`, not those of `app.retrieval.hints`."""
+    """Whether the hints come from `app.retrieval.matcher`; else from `app.retrieval.hints`."""
     system: tuple[Section, ...]
-    """What the system message holds, in order."""
+    """Sections of the system message, in order."""
     user: tuple[Section, ...]
+    """Sections of the user message, in order."""
     listing: Listing
     response_schemas: bool
-    """Where there is room for them."""
+    """Whether documents have the schema of the tool's response, if there is room."""
     dated: bool
-    """The day stands before the instruction, which may speak of tomorrow."""
+    """Whether the date stands before the instruction, which may speak of tomorrow."""
 
 
 _CONSTANT_FIRST = (Section.TASK, Section.OUTPUT), (Section.HISTORY, Section.CANDIDATES, Section.INSTRUCTION)
-"""The constant, then what changes slowly: an engine's prefix cache serves the same user's next call. The instruction
-stands right before the answer, which copies from it."""
+"""Sections of the system and the user message, what changes least first: so an engine's prefix cache serves the same
+user's next call. The instruction stands right before the answer, which copies from it."""
 
 _PUBLISHED = PromptFormat(
     name="published-1",
@@ -69,7 +74,7 @@ _PUBLISHED = PromptFormat(
 )
 
 
-def _ours(
+def _labelled_format(
     name: str, answer: AnswerStyle, *, hints: bool, matched: bool = False, listing: Listing = Listing.LINES
 ) -> PromptFormat:
     system, user = _CONSTANT_FIRST
@@ -82,7 +87,7 @@ def _ours(
         system=system,
         user=user,
         listing=listing,
-        # A quarter of a document's tokens, and neither the choice nor the parameters depend on them.
+        # They take a quarter of a document's tokens, and neither choice nor parameters depend on them.
         response_schemas=False,
         dated=True,
     )
@@ -92,16 +97,16 @@ FORMATS = {
     each.name: each
     for each in (
         _PUBLISHED,
-        _ours("labelled-1", AnswerStyle.LABELLED_NAME, hints=False),
-        _ours("hinted-1", AnswerStyle.LABELLED_NAME, hints=True),
-        _ours("brief-1", AnswerStyle.LABEL, hints=True),
-        _ours("terse-1", AnswerStyle.LABEL, hints=True, matched=True, listing=Listing.TERSE),
+        _labelled_format("labelled-1", AnswerStyle.LABELLED_NAME, hints=False),
+        _labelled_format("hinted-1", AnswerStyle.LABELLED_NAME, hints=True),
+        _labelled_format("brief-1", AnswerStyle.LABEL, hints=True),
+        _labelled_format("terse-1", AnswerStyle.LABEL, hints=True, matched=True, listing=Listing.TERSE),
     )
 }
 
 
 def format_named(name: str) -> PromptFormat:
-    """Raises SetupError that lists the names there are."""
+    """The format of this name. Raises SetupError, which lists the known names."""
     if name not in FORMATS:
         raise SetupError(f"There is no prompt format {name!r}; there are {', '.join(FORMATS)}.")
     return FORMATS[name]

@@ -1,4 +1,4 @@
-"""A user's interactions in the prompt: written once, all of them where they fit, else the ones that tell most."""
+"""A user's interactions in the prompt: encoded once; all of them if they fit, else the most useful ones."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -10,32 +10,32 @@ from cachetools import TTLCache
 from app.domain import Candidate, Interaction, Json
 from app.json_data.tool_names import alias
 from app.prompting.formats import Listing, PromptFormat
-from app.prompting.segments import Segment, SegmentEncoder
-from app.prompting.text import json_text, shortened
+from app.prompting.text import Segment, SegmentEncoder, json_text, shorten
 
 _KEPT = 100_000
-"""Interactions of recent histories that are found again by the history itself."""
+"""Maximum interactions in the cache of histories."""
 TTL = 3_600
-"""Seconds for which a user's texts are kept: those of an erased user leave the memory."""
+"""Seconds for which a user's texts are cached. After that, an erased user's texts have left the memory."""
 _BLOCK = 64
-"""Interactions that are encoded together."""
+"""Number of interactions encoded together."""
 _MISSES = 8
-"""So many that are too long for the room left, and a selection looks no further."""
-# Characters, items and levels of an interaction's values, until it is short enough.
+"""A selection ends after this many interactions that were too long for the room left."""
+# Maximum characters, items and levels of an interaction's values, tried in order until it is short enough.
 _LIMITS = ((2_000, 32, 6), (400, 12, 3), (100, 6, 2), (24, 3, 1))
 
 
 class InteractionWriter:
-    """Each interaction on its own, whatever comes before or after it: so a history that grows only gets longer."""
+    """Writes and encodes interactions, each by itself, so a history that grows keeps its first tokens."""
 
     def __init__(self, encoder: SegmentEncoder, format: PromptFormat, longest: int) -> None:  # noqa: A002
-        """`longest`: tokens above which long values are cut; never the tool's name or the rating."""
+        """`longest`: tokens of an interaction beyond which its long values are cut, but not tool name and rating."""
         self._encoder = encoder
         self._format = format
         self._longest = longest
 
     def segments(self, interactions: Sequence[Interaction]) -> list[Segment]:
-        written = self._encoder.many([self._text(each, 0) for each in interactions])
+        """The interactions, encoded."""
+        written = self._encoder.encode_all([self._text(each, 0) for each in interactions])
         return [
             segment if segment.tokens <= self._longest else self._shorter(interaction)
             for interaction, segment in zip(interactions, written, strict=True)
@@ -43,7 +43,7 @@ class InteractionWriter:
 
     def _shorter(self, interaction: Interaction) -> Segment:
         for step in range(1, len(_LIMITS)):
-            segment = self._encoder.one(self._text(interaction, step))
+            segment = self._encoder.encode(self._text(interaction, step))
             if segment.tokens <= self._longest:
                 break
         return segment
@@ -55,22 +55,22 @@ class InteractionWriter:
             return json_text(rating | {"tool_name": alias(call.tool_name)}) + "\n"
         characters, items, depth = _LIMITS[step]
         instruction, parameters = (
-            shortened(value, characters=characters, items=items, depth=depth)
+            shorten(value, characters=characters, items=items, depth=depth)
             for value in (interaction.instruction, {alias(name): value for name, value in call.parameters.items()})
         )
         asked = {"instruction": instruction}
         written: dict[str, Json] = {"tool_name": alias(call.tool_name), "parameters": parameters}
         if self._format.listing is Listing.ARRAY:
             return json_text(asked | {"tool_call": written} | rating)
-        # The rating comes first: it tells how to read what follows.
+        # The rating comes first, since the rest is read in its light.
         return json_text(rating | asked | written) + "\n"
 
 
 class History:
-    """One user's interactions, oldest first; each is written when it is first asked for."""
+    """One user's interactions, oldest first. Each is encoded when it is first needed."""
 
     def __init__(self, interactions: Sequence[Interaction], writer: InteractionWriter, between: int) -> None:
-        """`between`: tokens that stand between two interactions."""
+        """`between`: tokens of the separator of two interactions."""
         self.interactions = interactions
         self._writer = writer
         self._between = between
@@ -84,6 +84,7 @@ class History:
         return len(self.interactions)
 
     def segments(self, positions: Iterable[int]) -> list[Segment]:
+        """The interactions at these positions, encoded."""
         wanted = list(positions)
         missing = [position for position in wanted if self._segments[position] is None]
         if missing:
@@ -93,7 +94,7 @@ class History:
         return [segment for position in wanted if (segment := self._segments[position]) is not None]
 
     def fits(self, room: int) -> bool:
-        """Whether all interactions have at most `room` tokens. Writes no more of them than it takes to know."""
+        """Whether all interactions together have at most `room` tokens. Encodes only as many as it takes to know."""
         if self._total is None:
             total = 0
             for end in range(len(self), 0, -_BLOCK):
@@ -105,11 +106,11 @@ class History:
 
     @property
     def total(self) -> int | None:
-        """Tokens of all interactions; None while not all of them are written."""
+        """Tokens of all interactions. None while some of them are not yet encoded."""
         return self._total
 
-    def to_write(self, candidates: Sequence[Candidate], relevance: Sequence[float] | None) -> int:
-        """About how many interactions `fits` and `select` would still write."""
+    def count_unwritten(self, candidates: Sequence[Candidate], relevance: Sequence[float] | None) -> int:
+        """Number of interactions, roughly, that `fits` and `select` would have to encode."""
         if self._total is not None or not self.interactions:
             return 0
         likely = self._relevant(candidates, relevance)[:_BLOCK]
@@ -117,11 +118,12 @@ class History:
         return sum(self._segments[position] is None for position in {*likely, *recent})
 
     def select(self, room: int, candidates: Sequence[Candidate], relevance: Sequence[float] | None) -> list[int]:
-        """Positions, in time order, of interactions that have at most `room` tokens together.
+        """Positions, in time order, of the most useful interactions that fit `room` tokens together.
 
-        Up to half the room goes to those relevant to the candidates, then the most recent have theirs, and what is
-        left goes to relevant ones again. `relevance`: of each interaction, above 0 if it is; without it the same tool,
-        the same provider and the same category count, in this order. Of equals the more recent goes first.
+        Up to half the room goes to interactions relevant to the candidates, then the most recent ones are added, and
+        what is left goes to relevant ones again. `relevance` has a number for each interaction, above 0 if it is
+        relevant. Without it an interaction with the same tool counts most, then one with the same provider, then the
+        same category. Of equally relevant ones the more recent goes first.
         """
         if room <= 0:
             return []
@@ -133,7 +135,7 @@ class History:
         return sorted(chosen)
 
     def _take(self, positions: Sequence[int], room: int, chosen: set[int]) -> int:
-        """Adds to `chosen` what fits, in order; the tokens it has."""
+        """Add interactions that fit `room` to `chosen`, in order. Returns the tokens of those added."""
         taken = misses = 0
         for start in range(0, len(positions), _BLOCK):
             block = [position for position in positions[start : start + _BLOCK] if position not in chosen]
@@ -149,7 +151,7 @@ class History:
         return taken
 
     def _relevant(self, candidates: Sequence[Candidate], relevance: Sequence[float] | None) -> list[int]:
-        return self._by_likeness(candidates) if relevance is None else _by_number(relevance)
+        return self._by_likeness(candidates) if relevance is None else _by_relevance(relevance)
 
     def _by_likeness(self, candidates: Sequence[Candidate]) -> list[int]:
         tools = [candidate.tool for candidate in candidates]
@@ -170,23 +172,23 @@ class History:
         return segment.tokens + self._between
 
 
-class Histories:
-    """Histories of the last hour, found again by the very tuple they came in. Safe to use from many threads at once."""
+class HistoryCache:
+    """Cache of the last hour's histories, by the identity of their tuple of interactions. Thread-safe."""
 
     def __init__(self, writer: InteractionWriter, between: int, timer: Callable[[], float] = monotonic) -> None:
         self._writer = writer
         self._between = between
-        # The history holds its tuple, so that the tuple's id stays its own.
+        # A cached history refers to its tuple, so no other object can get the tuple's id.
         self._kept: TTLCache[int, History] = TTLCache(
             maxsize=_KEPT, ttl=TTL, timer=timer, getsizeof=lambda history: len(history) + 1
         )
         self._lock = Lock()
 
-    def of(self, interactions: Sequence[Interaction]) -> History:
-        """What is no tuple can change, and is read anew each time."""
+    def get(self, interactions: Sequence[Interaction]) -> History:
+        """The history of these interactions. Only tuples are cached: other sequences can change."""
         if not isinstance(interactions, tuple):
             return History(tuple(interactions), self._writer, self._between)
-        kept = self.kept(interactions)
+        kept = self.cached(interactions)
         if kept is not None:
             return kept
         history = History(interactions, self._writer, self._between)
@@ -195,13 +197,14 @@ class Histories:
                 self._kept[id(interactions)] = history
         return history
 
-    def kept(self, interactions: Sequence[Interaction]) -> History | None:
+    def cached(self, interactions: Sequence[Interaction]) -> History | None:
+        """The cached history of this very tuple. None if there is none."""
         with self._lock:
             self._kept.expire()
             found = self._kept.get(id(interactions))
         return found if found is not None and found.interactions is interactions else None
 
 
-def _by_number(relevance: Sequence[float]) -> list[int]:
+def _by_relevance(relevance: Sequence[float]) -> list[int]:
     relevant = [position for position, value in enumerate(relevance) if value > 0]
     return sorted(relevant, key=lambda position: (-relevance[position], -position))

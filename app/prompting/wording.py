@@ -1,6 +1,6 @@
-"""The prompt's own words, by format and history setting: all of its text that is not data.
+"""The prompt's fixed texts, by format and history setting: everything in it that is not data.
 
-Frozen with the formats (`app.prompting.formats`).
+They never change, as a format never changes (`app.prompting.formats`).
 """
 
 from dataclasses import dataclass
@@ -80,22 +80,24 @@ _TERSE_HISTORY = {
 
 @dataclass(frozen=True)
 class Wording:
+    """The fixed text of each section; for history, candidates and instruction their heading."""
+
     task: str
     output: str
     history: str
-    """Empty for `HistorySetting.NONE`: an impersonal prompt has not a word of preferences."""
+    """Empty for `HistorySetting.NONE`: a prompt without history does not mention preferences."""
     candidates: str
     instruction: str
-    """Empty where the instruction stands alone in the user's message."""
+    """Empty if the instruction stands alone in the user message."""
 
 
 def wording(format: PromptFormat, setting: HistorySetting) -> Wording:  # noqa: A002
-    """`setting` is one that was applied: never `AUTO` (KeyError)."""
+    """The fixed texts of a format. Raises KeyError for `AUTO`, which has to be decided before."""
     personal = setting is not HistorySetting.NONE
     if format.listing is Listing.TERSE:
         return Wording(
             task=_TERSE_TASK if personal else _TERSE_TASK_IMPERSONAL,
-            # For a model that was trained on nothing but this format: what needs no saying costs it time.
+            # Short, since tokens take time: the model is trained on this format only and needs no explanation.
             output="Answer in JSON.",
             history=_TERSE_HISTORY[setting] if personal else "",
             candidates="Candidates:",
@@ -130,8 +132,8 @@ def wording(format: PromptFormat, setting: HistorySetting) -> Wording:  # noqa: 
 
 
 def date_line(today: date) -> str:
-    """In English whatever the process's locale is."""
-    # A datetime is a date too, and its own isoformat would add the time.
+    """The date as a sentence in English, whatever the process's locale is."""
+    # Not today.isoformat(): for a datetime, which is a date too, it would add the time.
     return f"Today is {_WEEKDAYS[today.weekday()]}, {date.isoformat(today)}."
 
 

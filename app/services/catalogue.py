@@ -1,4 +1,4 @@
-"""The catalogue's use cases: import, list, search, deactivate."""
+"""Use cases of the catalogue: import, list, search and deactivate tools."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,24 +14,24 @@ from app.retrieval.embedders.batching import BatchingEmbedder
 from app.retrieval.embedders.tools import ToolEncoder
 from app.retrieval.query import embed_query
 from app.retrieval.snapshot import Retrieved
-from app.services.live_catalogue import LiveCatalogue
+from app.services.catalogue_index import CatalogueIndex
 
-# A batch is embedded, then committed: what an interrupted import loses at most.
+# Tools embedded and committed together. An interrupted import loses at most one batch.
 _BATCH = 256
 
 Progress = Callable[[int, int], None]
-"""Called with how many of how many tools are done."""
+"""Callback with the number of tools done and the number of all tools."""
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """Every tool of every document is in one of imported, updated and rejected."""
+    """Result of an import. Each tool of each document counts in one of `imported`, `updated` and `rejected`."""
 
     imported: int = 0
     updated: int = 0
-    """Tools that were there before, changed or not."""
+    """Tools that the catalogue had already, changed or not."""
     unchanged: int = 0
-    """Those of `updated` whose document was the same already."""
+    """Updated tools whose document has not changed."""
     rejected: list[Rejection] = field(default_factory=list)
 
 
@@ -41,20 +41,20 @@ class CatalogueService:
         database: Database,
         embedder: BatchingEmbedder,
         encoder: ToolEncoder,
-        live: LiveCatalogue,
+        index: CatalogueIndex,
         announce: Callable[[], Awaitable[None]],
     ) -> None:
-        """`announce` tells the other replicas that the catalogue changed."""
+        """`announce` notifies the other replicas of a change of the catalogue."""
         self._database = database
         self._embedder = embedder
         self._encoder = encoder
-        self._live = live
+        self._index = index
         self._announce = announce
 
     async def import_documents(self, source: ToolSource, documents: Sequence[Json]) -> ImportReport:
-        """Upsert by name; a document that cannot be imported is reported and does not stop the others.
+        """Add or replace tools by name. A document that cannot be imported is reported and does not stop the others.
 
-        When it returns, this replica searches the new tools, and the others are told.
+        Afterwards this replica searches the new tools, and the others are notified.
         """
         report = await self.store_documents(source, documents)
         if report.imported or report.updated > report.unchanged:
@@ -68,9 +68,9 @@ class CatalogueService:
         progress: Progress | None = None,
         whole: Import | None = None,
     ) -> ImportReport:
-        """The same without publishing; `source` None finds out each document's format.
+        """As `import_documents`, but without publishing. If `source` is None, each document's format is detected.
 
-        `whole`: what this batch shares with the others of one import.
+        `whole`: state that the batches of one import share.
         """
         parsed = await asyncio.to_thread(parse, source, documents, whole)
         tools = [tool for _, tool in parsed.tools]
@@ -80,17 +80,17 @@ class CatalogueService:
             imported, updated, unchanged = imported + new, updated + changed + same, unchanged + same
             if progress is not None:
                 progress(min(start + _BATCH, len(tools)), len(tools))
-        # A document that repeats another of the same import, word for word, is a tool that is there already.
+        # An exact duplicate of another document of the same import counts as an unchanged tool.
         repeated = len(parsed.duplicates)
         return ImportReport(imported, updated + repeated, unchanged + repeated, list(parsed.rejections))
 
     async def publish(self) -> None:
-        """Search with what is stored now, and tell the other replicas to."""
-        await self._live.refresh()
+        """Refresh this replica's index, and notify the other replicas."""
+        await self._index.refresh()
         await self._announce()
 
     async def _store(self, tools: Sequence[Tool]) -> tuple[int, int, int]:
-        """How many were new, changed, unchanged."""
+        """Store the tools. Returns the number of new, changed and unchanged ones."""
         async with self._database.statement() as work:
             known = await work.tools.hashes([tool.name for tool in tools])
         changed = [tool for tool in tools if known.get(tool.name) != document_hash(tool)]
@@ -108,8 +108,8 @@ class CatalogueService:
         return new, len(changed) - new, len(tools) - len(changed)
 
     async def search(self, query: str, limit: int) -> Sequence[Retrieved]:
-        """Best first; without anybody's preferences."""
-        return self._live.snapshot.search(await embed_query(self._embedder, query), limit)
+        """Tools that fit the query, best first, without regard to any user's preferences."""
+        return self._index.snapshot.search(await embed_query(self._embedder, query), limit)
 
     async def page(self, *, after: int, limit: int, category: str | None, active: bool | None) -> list[StoredTool]:
         async with self._database.statement() as work:
@@ -126,11 +126,11 @@ class CatalogueService:
         async with self._database.transaction() as work:
             revision = await work.tools.next_revision()
             if not await work.tools.set_active(name, active, revision):
-                raise NotFound(f"There is no tool {name!r}.")
+                raise NotFound(f"There is no tool {name!r}; GET /tools lists all tools.")
         await self.publish()
         return await self.get(name)
 
     async def counts(self) -> tuple[int, int]:
-        """Active tools, and all."""
+        """Number of active tools, and of all tools."""
         async with self._database.statement() as work:
             return await work.tools.count()

@@ -1,4 +1,4 @@
-"""Decisions by the model that a user is assigned to, held by a lease while it is asked."""
+"""Decisions by the model that the user is assigned to, which a lease keeps loaded meanwhile."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ class DecisionService:
         decision = await self._decide_once(self._models, ranked, policy, user_id, watch)
         if not isinstance(decision.failure, AdapterMissing):
             return decision
-        # The user's assignment has changed, and this replica was not told; or an engine came back without the adapter.
+        # The assignment has changed without this replica knowing, or an engine has restarted without the adapter.
         await self._models.look_again()
         return await self._decide_once(self._models, ranked, policy, user_id, watch)
 

@@ -1,6 +1,6 @@
-"""Telling the other replicas that something changed: through Redis, if there is one.
+"""Events between replicas through Redis: the catalogue or the assignment of adapters has changed.
 
-An event only saves waiting for the next poll of PostgreSQL, so losing Redis, or an event, loses nothing.
+An event only saves the wait for the next poll of PostgreSQL. If Redis or an event is lost, nothing else is.
 """
 
 import asyncio
@@ -17,26 +17,31 @@ log = structlog.get_logger("petool")
 _PREFIX = "petool:"
 _RETRY_SECONDS = 5.0
 _SEND_SECONDS = 1.0
-"""A Redis that hangs is no reason to hang too."""
+"""Maximum seconds to wait for Redis, which may hang."""
 
 
 class Topic(StrEnum):
+    """What has changed."""
+
     CATALOGUE = "catalogue"
     ADAPTERS = "adapters"
 
 
 class ReplicaEvents:
+    """Publishes and receives events. Without a Redis URL it does nothing."""
+
     def __init__(self, redis_url: str) -> None:
-        # Once more, since a connection kept from before a restart of Redis fails at first.
+        # One retry: a pooled connection from before a restart of Redis fails at first.
         retry = Retry(NoBackoff(), 1)
         self._redis: Redis | None = Redis.from_url(redis_url, retry=retry) if redis_url else None
         self._notices: dict[bytes, Callable[[], None]] = {}
 
     def on(self, topic: Topic, notice: Callable[[], None]) -> None:
-        """`notice` is called whenever a replica, this one too, announces that the topic changed; before `listen`."""
+        """Call `notice` for each announcement of the topic by any replica. Register before `listen`."""
         self._notices[f"{_PREFIX}{topic}".encode()] = notice
 
     async def announce(self, topic: Topic) -> None:
+        """Notify all replicas of a change. A failure is logged, not raised."""
         if self._redis is None:
             return
         try:
@@ -46,7 +51,7 @@ class ReplicaEvents:
             log.warning("event_not_sent", topic=topic.value, reason=str(error))
 
     async def listen(self) -> None:
-        """Pass events on until cancelled; comes back by itself when Redis does."""
+        """Pass events on until cancelled. Reconnects after Redis was lost."""
         if self._redis is None or not self._notices:
             return
         while True:
@@ -54,7 +59,7 @@ class ReplicaEvents:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(*self._notices)
                     async for message in channel.listen():
-                        # Subscribed anew: whatever was announced meanwhile was missed.
+                        # After a reconnect, announcements may have been missed, so it counts as one.
                         if message["type"] in ("subscribe", "message"):
                             self._notices[message["channel"]]()
             except (RedisError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What the user thought of a call: stored, and in the history from that moment on."""
+"""Use case feedback: a rating or correction of a call is stored, and becomes part of the user's history."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,37 +25,37 @@ class FeedbackService:
     async def put(
         self, call_id: UUID, rating: Rating, *, comment: str | None, corrected: ToolCall | None
     ) -> FeedbackReceipt:
-        """Idempotent; the latest wins. A corrected call is one that the user would have liked.
+        """Store feedback on a call, replacing earlier feedback on it. A corrected call counts as liked.
 
-        Raises `NotFound` for an unknown call, `InvalidRequest` for a correction that no tool could take.
+        Raises `NotFound` for an unknown call, `UnknownTools` or `InvalidRequest` for a correction that is not valid.
         """
         async with self._database.transaction() as work:
             decision = await work.decisions.find(call_id)
-            # The user's lock puts feedback that comes at the same time into one order.
+            # This locks the user's row, so concurrent feedback is stored one after the other.
             if decision is None or not await work.users.change_history(decision.user_row):
                 raise NotFound(f"There is no call {call_id}; feedback takes the call_id of a tool call's answer.")
-            interactions = [_served(decision, rating)]
+            interactions = [_rated_interaction(decision, rating)]
             if corrected is not None:
-                interactions.append(await _correction(work, decision, corrected))
+                interactions.append(await _corrected_interaction(work, decision, corrected))
             await work.feedback.put(call_id, rating, comment, corrected)
             await work.interactions.replace_of_call(decision.user_row, call_id, interactions)
         return FeedbackReceipt(call_id, decision.user_id, rating)
 
 
-def _served(decision: StoredDecision, rating: Rating) -> Interaction:
+def _rated_interaction(decision: StoredDecision, rating: Rating) -> Interaction:
     return Interaction(
         instruction=decision.instruction,
         tool_call=decision.tool_call,
         occurred_at=decision.created_at,
         rating=rating,
         call_id=decision.call_id,
-        tool=_inline(decision, decision.tool_call.tool_name),
+        tool=_inline_tool(decision, decision.tool_call.tool_name),
     )
 
 
-async def _correction(work: UnitOfWork, decision: StoredDecision, corrected: ToolCall) -> Interaction:
+async def _corrected_interaction(work: UnitOfWork, decision: StoredDecision, corrected: ToolCall) -> Interaction:
     name = corrected.tool_name
-    inline = _inline(decision, name)
+    inline = _inline_tool(decision, name)
     tool = inline or (await work.tools.known([name])).get(name)
     if tool is None:
         raise UnknownTools(
@@ -69,7 +69,7 @@ async def _correction(work: UnitOfWork, decision: StoredDecision, corrected: Too
     return Interaction(
         instruction=decision.instruction,
         tool_call=corrected,
-        # A moment after the call it corrects, so that the two have an order.
+        # A microsecond after the call that it corrects, so that the order is defined.
         occurred_at=decision.created_at + timedelta(microseconds=1),
         rating=Rating.LIKED,
         call_id=decision.call_id,
@@ -77,5 +77,5 @@ async def _correction(work: UnitOfWork, decision: StoredDecision, corrected: Too
     )
 
 
-def _inline(decision: StoredDecision, name: str) -> Tool | None:
+def _inline_tool(decision: StoredDecision, name: str) -> Tool | None:
     return next((tool for tool in decision.inline_tools if tool.name == name), None)

@@ -1,4 +1,4 @@
-"""Users and what they did: import, read, erase, export (DESIGN: what counts as history)."""
+"""Use cases of users' histories: import, read, delete, erase and export."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from app.db.repositories.users import StoredUser
 from app.domain import Interaction, Json, Tool
 from app.errors import NotFound
 
-# A client's clock may be ahead of ours; a date further ahead than this is a mistake, not skew.
+# A client's clock may be ahead. A time further ahead than this is a mistake.
 CLOCK_SKEW = timedelta(days=1)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _EXPORT_PAGE = 500
@@ -21,7 +21,7 @@ _EXPORT_PAGE = 500
 @dataclass(frozen=True)
 class ItemReport:
     index: int
-    """Position in the request."""
+    """Position in the request, from 0."""
     reason: str
 
 
@@ -29,24 +29,24 @@ class ItemReport:
 class HistoryImport:
     imported: int
     updated: int
-    """Already in the history; the rating is now the given one."""
+    """Interactions that the history had already. Their rating is updated."""
     rejected: list[ItemReport] = field(default_factory=list)
     warnings: list[ItemReport] = field(default_factory=list)
-    """Stored all the same: calls whose values the tool's document would not allow."""
+    """Interactions that are stored although a value violates the tool's document."""
 
 
 class HistoryService:
     def __init__(self, database: Database, forget: Callable[[int], None]) -> None:
-        """`forget` drops what is kept in memory of a user (by row)."""
+        """`forget` drops a user, given by row id, from the caches in memory."""
         self._database = database
         self._forget = forget
 
     async def add(
         self, user_id: str, interactions: Mapping[int, Interaction], rejected: Sequence[ItemReport]
     ) -> HistoryImport:
-        """Store the acceptable ones of `interactions` (by position in the request), name the others.
+        """Store the valid ones of `interactions`, which are by position in the request, and list the others.
 
-        `rejected`: those that were refused before, for their shape. The user is created if new.
+        `rejected`: items refused before, for their form. An unknown user is created.
         """
         names = sorted({interaction.tool_call.tool_name for interaction in interactions.values()})
         async with self._database.statement() as work:
@@ -54,10 +54,10 @@ class HistoryService:
         latest = datetime.now(UTC) + CLOCK_SKEW
         refused, warnings = list(rejected), []
         accepted = []
-        judged = await asyncio.to_thread(
-            lambda: {index: _judge(item, tools, latest) for index, item in interactions.items()}
+        checked = await asyncio.to_thread(
+            lambda: {index: _check_interaction(item, tools, latest) for index, item in interactions.items()}
         )
-        for index, (reason, warning) in judged.items():
+        for index, (reason, warning) in checked.items():
             if reason is not None:
                 refused.append(ItemReport(index, reason))
                 continue
@@ -73,34 +73,34 @@ class HistoryService:
         )
 
     async def page(self, user_id: str, *, after: TimelinePosition | None, limit: int) -> list[Interaction]:
-        """Newest first. Raises `NotFound` for a user nobody has seen."""
+        """A page of the user's interactions, newest first. Raises `NotFound` for an unknown user."""
         async with self._database.statement() as work:
-            user = await _existing(work, user_id)
+            user = await _find_user(work, user_id)
             return await work.interactions.page(user.id, after=after, limit=limit)
 
     async def delete(self, user_id: str, interaction_id: int) -> None:
         async with self._database.transaction() as work:
-            user = await _existing(work, user_id)
+            user = await _find_user(work, user_id)
             await work.users.change_history(user.id)
             if not await work.interactions.delete(user.id, interaction_id):
                 raise NotFound(f"User {user_id!r} has no interaction {interaction_id}.")
 
     async def erase(self, user_id: str) -> dict[str, int]:
-        """Delete everything of the user; how many rows of what."""
+        """Delete everything stored about the user. Returns the number of deleted rows by kind."""
         async with self._database.transaction() as work:
             answers = await work.users.erase_answers(user_id)
             user = await work.users.find(user_id)
             if user is None and not answers:
-                await _existing(work, user_id)
+                await _find_user(work, user_id)
             erased = await work.users.erase(user) if user is not None else {}
         if user is not None:
             self._forget(user.id)
         return {"interactions": 0, "calls": 0, "feedback": 0} | erased | {"idempotent_answers": answers}
 
     async def export(self, user_id: str) -> AsyncIterator[tuple[str, Json | Interaction]]:
-        """Everything stored of the user, in pieces: ("user", …), then ("interaction", …)*, then ("call", …)*."""
+        """Everything stored about the user: `("user", …)`, then each `("interaction", …)`, then each `("call", …)`."""
         async with self._database.statement() as work:
-            user = await _existing(work, user_id)
+            user = await _find_user(work, user_id)
         yield "user", {"user_id": user.external_id, "created_at": user.created_at}
         position: TimelinePosition | None = None
         while True:
@@ -127,21 +127,21 @@ class HistoryService:
         async with self._database.transaction() as work:
             user = await work.users.find(user_id) or await work.users.create(user_id)
             while not await work.users.change_history(user.id):
-                # Erased by another request in this very moment: what arrives after an erasure is a new user's.
+                # Another request has just erased the user. What arrives after that belongs to a new user.
                 user = await work.users.create(user_id)
-            # Locked now: an erasure waits until the interactions are there, and takes them along.
+            # The user's row is locked: an erasure waits until the interactions are stored, and deletes them too.
             return await work.interactions.add(user.id, interactions)
 
 
-async def _existing(work: UnitOfWork, user_id: str) -> StoredUser:
+async def _find_user(work: UnitOfWork, user_id: str) -> StoredUser:
     user = await work.users.find(user_id)
     if user is None:
         raise NotFound(f"There is no user {user_id!r}: no call, history or feedback has come for it yet.")
     return user
 
 
-def _judge(item: Interaction, tools: Mapping[str, Tool], latest: datetime) -> tuple[str | None, str | None]:
-    """Why this interaction cannot be stored, or None; and what is odd about it, or None."""
+def _check_interaction(item: Interaction, tools: Mapping[str, Tool], latest: datetime) -> tuple[str | None, str | None]:
+    """Reason to reject the interaction, or None; and a warning about it, or None."""
     tool = tools.get(item.tool_call.tool_name)
     if tool is None:
         return (
@@ -156,5 +156,5 @@ def _judge(item: Interaction, tools: Mapping[str, Tool], latest: datetime) -> tu
     foreign = [problem.reason for problem in problems if problem.kind is ProblemKind.NAME_MISMATCH]
     if foreign:
         return "; ".join(foreign[:5]), None
-    # The past is what it was: a call with a missing or wrong value shows all the same which tool was wanted.
+    # A past call with a missing or wrong value still shows which tool the user wanted.
     return None, "; ".join(problem.reason for problem in problems[:5]) or None

@@ -1,4 +1,4 @@
-"""Answers kept for their `Idempotency-Key`. In PostgreSQL, with the data they protect: losing Redis loses none."""
+"""Use case idempotency: responses are stored by `Idempotency-Key` in PostgreSQL, beside the data they protect."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,12 +6,12 @@ from datetime import timedelta
 from app.db.database import Database
 from app.errors import Conflict, InvalidRequest
 
-# How long a key stays reserved if the process that reserved it dies.
+# A key is reserved for this long if the process that reserved it dies.
 _LEASE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
-class KeptAnswer:
+class StoredResponse:
     status: int
     body: bytes
 
@@ -21,20 +21,23 @@ class IdempotencyService:
         self._database = database
         self._keep = keep
 
-    async def claim(self, owner: str, key: str, fingerprint: bytes, user_id: str | None) -> KeptAnswer | None:
-        """None: go ahead, then `complete` or `release`. Otherwise the answer given before.
+    async def claim(self, owner: str, key: str, fingerprint: bytes, user_id: str | None) -> StoredResponse | None:
+        """Reserve the key. Returns the stored response of an earlier request with it, or None.
 
-        Raises `Conflict` while the first request is at work, `InvalidRequest` if the key was for another request.
+        After None, carry the request out, then call `complete` or `release`. Raises `Conflict` while an earlier
+        request with this key is in progress, `InvalidRequest` if the key belongs to another request.
         """
         async with self._database.statement() as work:
             stored = await work.idempotency.claim(owner, key, fingerprint, user_id, lease=_LEASE)
         if stored is None:
             return None
         if stored.request_hash != fingerprint:
-            raise InvalidRequest("This Idempotency-Key was used for another request; take a new one for each.")
+            raise InvalidRequest("This Idempotency-Key was used for another request; use a new one for each request.")
         if stored.status is None or stored.body is None:
-            raise Conflict("The first request with this Idempotency-Key is still at work.", retry_after=1)
-        return KeptAnswer(stored.status, stored.body)
+            raise Conflict(
+                ("The first request with this Idempotency-Key is still in progress; retry in a second."), retry_after=1
+            )
+        return StoredResponse(stored.status, stored.body)
 
     async def complete(self, owner: str, key: str, status: int, body: bytes, user_id: str | None) -> None:
         async with self._database.statement() as work:

@@ -1,4 +1,4 @@
-"""Importing files of tool documents, batch by batch: any size, resumable, with progress."""
+"""Use case import of files: tool documents from files of any size, in batches, resumable, with progress."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ _BATCH = 1024
 @dataclass(frozen=True)
 class RejectedDocument:
     location: str
-    """Such as `tools.jsonl:17`."""
+    """File and line, such as `tools.jsonl:17`."""
     name: str
     reason: str
 
@@ -33,7 +33,7 @@ class FileImport:
 async def import_path(
     catalogue: CatalogueService, path: Path, source: ToolSource | None, progress: Progress | None = None
 ) -> FileImport:
-    """A file, or a folder and all below it. What was committed before an interruption is not done again."""
+    """Import a file, or a folder and all files below it. Batches stored before an interruption are skipped quickly."""
     total = FileImport()
     read = 0
     documents = read_documents(path)
@@ -60,7 +60,7 @@ async def _import_batch(
 
     def on_progress(done: int, of: int) -> None:
         if progress is not None:
-            # How many follow is known only when all is read: the total grows with what was seen.
+            # The total is known only when all files are read, so it grows with each batch.
             progress(before + done, before + of)
 
     raw = [item.raw for item in readable]

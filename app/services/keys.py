@@ -1,4 +1,4 @@
-"""API keys: made once, shown once, stored as a hash."""
+"""Use cases of API keys, which are shown once and stored as a hash."""
 
 import hashlib
 import secrets
@@ -16,7 +16,7 @@ _MARK = "petool_"
 
 
 def hash_key(key: str) -> bytes:
-    """Keys are 256 random bits: a plain SHA-256 cannot be guessed back, and is quick enough for every request."""
+    """Hash of a key. Keys are 256 random bits, so a plain SHA-256 is safe, and fast enough for every request."""
     return hashlib.sha256(key.encode()).digest()
 
 
@@ -26,7 +26,7 @@ class KeyService:
         self._valid: TTLCache[bytes, StoredApiKey] = TTLCache(maxsize=10_000, ttl=_REMEMBERED_SECONDS)
 
     async def create(self, name: str, scope: Scope) -> tuple[str, StoredApiKey]:
-        """The key itself, which is not kept, and what is stored of it."""
+        """Create a key. Returns the key, which is not stored, and its stored record."""
         key = _MARK + secrets.token_urlsafe(32)
         async with self._database.transaction() as work:
             stored = await work.api_keys.add(
@@ -35,7 +35,7 @@ class KeyService:
         return key, stored
 
     async def authenticate(self, key: str) -> StoredApiKey | None:
-        """The stored key, or None if there is no such key or it was revoked."""
+        """The stored record of a key. None if it is unknown or revoked."""
         if not key.startswith(_MARK):
             return None
         key_hash = hash_key(key)
@@ -55,4 +55,4 @@ class KeyService:
     async def revoke(self, key_id: int) -> None:
         async with self._database.statement() as work:
             if not await work.api_keys.revoke(key_id):
-                raise NotFound(f"There is no key {key_id} that could be revoked; `petool keys list` shows them.")
+                raise NotFound(f"There is no valid key {key_id}; `petool keys list` shows all keys.")

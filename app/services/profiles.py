@@ -1,4 +1,4 @@
-"""Users' histories, condensed for the ranker and kept until they change."""
+"""Users' profiles: their histories as the preference ranker reads them, cached until the history changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _SECONDS_KEPT = 3600.0
 @dataclass(frozen=True)
 class UserProfile:
     row: int | None
-    """The user's key in the store; None for a user nobody has seen."""
+    """Id of the user's row in the database. None for an unknown user."""
     profile: Profile
 
 
@@ -27,11 +27,11 @@ class _Kept:
     version: int
     interactions: list[Interaction]
     profiles: dict[HistorySetting, tuple[int, Profile]] = field(default_factory=dict)
-    """By the setting asked for: the catalogue revision it was made with, and the profile."""
+    """By history setting: the profile, and the catalogue revision that it was made with."""
 
 
 class ProfileService:
-    """One small query a call tells whether the kept history is still the user's; Redis or events are not needed."""
+    """Gives profiles. One small query a call checks whether the cached history is current; no events are needed."""
 
     def __init__(
         self, database: Database, encoder: ToolEncoder, ranker: PreferenceRanker, *, max_interactions: int
@@ -43,10 +43,11 @@ class ProfileService:
         self._kept: TTLCache[int, _Kept] = TTLCache(maxsize=_USERS_KEPT, ttl=_SECONDS_KEPT)
 
     def forget(self, row: int) -> None:
-        """The user was erased. Other replicas forget within the hour, and never use it again."""
+        """Drop an erased user from the cache. Other replicas drop their entry within the hour, and never use it."""
         self._kept.pop(row, None)
 
     async def get(self, user_id: str, setting: HistorySetting, snapshot: CatalogueSnapshot) -> UserProfile:
+        """The user's profile for a history setting. Empty for an unknown user."""
         async with self._database.statement() as work:
             user = await work.users.find(user_id)
             if user is None:
@@ -55,7 +56,7 @@ class ProfileService:
                 return UserProfile(user.id, Profile(HistorySetting.NONE))
             kept = self._kept.get(user.id)
             if kept is None or kept.version != user.history_version:
-                # Should the history change between the two reads, the next call sees a newer version and reads again.
+                # If the history changes between the two reads, the next call sees a newer version and reads again.
                 interactions = await work.interactions.recent(user.id, self._max_interactions)
                 kept = self._kept[user.id] = _Kept(user.history_version, interactions)
         revision, profile = kept.profiles.get(setting, (-1, None))
@@ -78,7 +79,7 @@ class ProfileService:
                 signatures[name] = ToolSignature(name, tool.provider, snapshot.vectors[row])
             else:
                 elsewhere[name] = interaction.tool
-        # Tools that came inline, or that were deactivated: what the user thought of them still counts.
+        # Tools that came with a request, or were deactivated: interactions with them still count.
         async with self._database.statement() as work:
             stored = await work.tools.known([name for name, tool in elsewhere.items() if tool is None])
         tools = [tool or stored[name] for name, tool in elsewhere.items() if tool is not None or name in stored]

@@ -1,4 +1,4 @@
-"""Requests per key: counted in Redis if there is one, so that replicas share the count; else in process."""
+"""Rate limits by API key: counted in Redis, which replicas share, or without Redis in this process."""
 
 import time
 
@@ -11,13 +11,13 @@ from redis.exceptions import RedisError
 from app.errors import RateLimited, SetupError
 
 log = structlog.get_logger("petool")
-# A Redis that hangs holds up one request for about this long, and then none until it is asked again.
+# A Redis that hangs delays one request by about this long. It is not asked again for `_RETRY_SECONDS`.
 _REDIS_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
 
 
 class RateLimitService:
-    """`limit` such as `600/minute`; empty for none. Redis lost: each replica counts for itself until it is back."""
+    """`limit` is such as `600/minute`, or empty for none. While Redis is lost, each replica counts by itself."""
 
     def __init__(self, limit: str, redis_url: str) -> None:
         self._limit = _parse(limit)
@@ -25,13 +25,13 @@ class RateLimitService:
         self._redis = _redis(redis_url) if redis_url else None
         self._shared = MovingWindowRateLimiter(self._redis) if self._redis is not None else None
         self._shared_again_at = 0.0
-        """Monotonic time before which Redis, lost a moment ago, is not asked."""
+        """Monotonic time, in seconds, before which Redis is not asked again after a failure."""
 
     async def count(self, who: str) -> None:
-        """Raises `RateLimited` for one request too many."""
+        """Count a request of `who`. Raises `RateLimited` if it exceeds the limit."""
         if self._limit is not None and not await self._hit(self._limit, who):
             raise RateLimited(
-                f"More than {self._limit} with this API key.",
+                f"This API key exceeds its limit of {self._limit}; retry later.",
                 retry_after=max(1, self._limit.get_expiry() // 10),
             )
 
@@ -44,14 +44,14 @@ class RateLimitService:
             try:
                 return await self._shared.hit(limit, who)
             except (RedisError, OSError) as error:
-                # Answering matters more than counting exactly.
+                # An answer matters more than an exact count.
                 log.warning("rate_limits_not_shared", reason=str(error))
                 self._shared_again_at = time.monotonic() + _RETRY_SECONDS
         return await self._local.hit(limit, who)
 
 
 def _redis(url: str) -> RedisStorage:
-    # limits' own scheme for what Redis' clients call unix://.
+    # The library limits has its own scheme for unix://.
     scheme, rest = url.split("://", 1)
     return RedisStorage(
         f"async+{'redis+unix' if scheme == 'unix' else scheme}://{rest}",

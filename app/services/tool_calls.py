@@ -18,8 +18,8 @@ from app.retrieval.embedders.tools import ToolEncoder
 from app.retrieval.preferences import PreferenceRanker
 from app.retrieval.query import embed_query
 from app.retrieval.snapshot import CatalogueSnapshot
+from app.services.catalogue_index import CatalogueIndex
 from app.services.decisions import DecisionService
-from app.services.live_catalogue import LiveCatalogue
 from app.services.profiles import ProfileService, UserProfile
 
 
@@ -37,16 +37,16 @@ class CallRequest:
     decision: DecisionRule | None = None
     """Who chooses the tool; None: as configured."""
     timeout: float | None = None
-    """Seconds the model may take; None, and no more than: as configured."""
+    """Maximum seconds to wait for the model, limited by the configured timeout. None means the configured timeout."""
     abandoned: Callable[[], Awaitable[object]] | None = None
-    """Returns once nobody waits for the answer any more; what the model does for it is stopped then."""
+    """Waits until the caller has closed the connection. The model's work is then cancelled."""
 
 
 class ToolCallService:
     def __init__(
         self,
         database: Database,
-        live: LiveCatalogue,
+        index: CatalogueIndex,
         profiles: ProfileService,
         embedder: BatchingEmbedder,
         encoder: ToolEncoder,
@@ -57,7 +57,7 @@ class ToolCallService:
         max_instruction_characters: int,
     ) -> None:
         self._database = database
-        self._live = live
+        self._index = index
         self._profiles = profiles
         self._embedder = embedder
         self._encoder = encoder
@@ -67,15 +67,15 @@ class ToolCallService:
         self._max_instruction_characters = max_instruction_characters
 
     async def call(self, request: CallRequest) -> Decision:
-        """The decision, stored unless `dry_run`.
+        """Decide on a call, and store the decision unless `dry_run`.
 
-        Raises `InvalidRequest`, `UnknownTools`, `EmptyCatalogue`, `PromptTooLong`, `CallerGone`; where only a model's
-        valid answer will do, also `ModelUnavailable`, `EngineError`, `InvalidAnswer`.
+        Raises `InvalidRequest`, `UnknownTools`, `EmptyCatalogue`, `PromptTooLong`, `CallerGone`; without
+        `allow_degraded` also `ModelUnavailable`, `EngineError`, `InvalidAnswer`.
         """
         self._check(request)
         watch = Stopwatch()
-        snapshot, inline = await self._tools(request)
-        user = await self._profiles.get(request.user_id, request.history_setting, self._live.snapshot)
+        snapshot, inline = await self._select_tools(request)
+        user = await self._profiles.get(request.user_id, request.history_setting, self._index.snapshot)
         watch.lap("history")
         query = await embed_query(self._embedder, request.instruction)
         watch.lap("embed")
@@ -84,7 +84,7 @@ class ToolCallService:
         ranked = rank(found, user.profile, self._ranker, request.n_candidates)
         watch.lap("rank")
         deciding = self._decisions.decide(ranked, self._policy(request), request.user_id, watch)
-        decision = await _unless_abandoned(deciding, request.abandoned)
+        decision = await _decide_unless_abandoned(deciding, request.abandoned)
         decision = replace(
             decision,
             user_id=request.user_id,
@@ -97,12 +97,12 @@ class ToolCallService:
             timings=watch.total(),
         )
         if not request.dry_run:
-            await self._record(user, decision, inline)
+            await self._store(user, decision, inline)
             watch.lap("record")
         if decision.failure is not None and not request.allow_degraded:
-            # Recorded all the same, as what the adapter did.
+            # Stored above too, since a canary's failures are counted.
             raise decision.failure
-        # What is stored lacks the time it took to store it.
+        # The stored decision lacks the time of storing it; the returned one has it.
         return replace(decision, timings=watch.total())
 
     def _policy(self, request: CallRequest) -> Policy:
@@ -116,19 +116,20 @@ class ToolCallService:
         if len(request.instruction) > self._max_instruction_characters:
             raise InvalidRequest(
                 f"The instruction has {len(request.instruction)} characters; at most "
-                f"{self._max_instruction_characters} are taken. Shorten it; long texts belong into a file or a URL."
+                f"{self._max_instruction_characters} are allowed. Shorten it; put long texts into a file or behind a "
+                "URL."
             )
         if not request.allow_degraded:
             self._decisions.require_model()
 
-    async def _tools(self, request: CallRequest) -> tuple[CatalogueSnapshot, list[Tool]]:
-        """Where to search, and the tools that came with the request."""
+    async def _select_tools(self, request: CallRequest) -> tuple[CatalogueSnapshot, list[Tool]]:
+        """The tools to search among, and those of them that came with the request."""
         if request.inline_tools is not None:
             tools = await asyncio.to_thread(_parse_inline, request.inline_tools)
             vectors = await self._encoder.encode(tools)
-            revision = self._live.snapshot.revision
+            revision = self._index.snapshot.revision
             return CatalogueSnapshot.build(tools, vectors, revision), tools
-        snapshot = self._live.snapshot
+        snapshot = self._index.snapshot
         if not snapshot.tools:
             raise EmptyCatalogue("Import tools first: PUT /tools, or `petool tools import`.")
         if request.candidate_names is not None:
@@ -142,7 +143,7 @@ class ToolCallService:
             return snapshot.only(names), []
         return snapshot, []
 
-    async def _record(self, user: UserProfile, decision: Decision, inline: Sequence[Tool]) -> None:
+    async def _store(self, user: UserProfile, decision: Decision, inline: Sequence[Tool]) -> None:
         row = user.row
         if row is None:
             async with self._database.transaction() as work:
@@ -151,21 +152,21 @@ class ToolCallService:
             async with self._database.statement() as work:
                 if await work.decisions.add(row, decision, inline):
                     return
-                # Erased while the answer was made: this call is the first of a new user of that name.
+                # The user was erased meanwhile, so this call is the first of a new user of that name.
                 row = (await work.users.create(decision.user_id)).id
 
 
-async def _unless_abandoned(
+async def _decide_unless_abandoned(
     deciding: Coroutine[Any, Any, Decision], abandoned: Callable[[], Awaitable[object]] | None
 ) -> Decision:
-    """Raises `CallerGone`, once the engine has let go of the request, where nobody waits for the answer any more."""
+    """The decision. If the caller leaves before, cancels it, waits for the engine to end, and raises `CallerGone`."""
     if abandoned is None:
         return await deciding
     task, gone = asyncio.ensure_future(deciding), asyncio.ensure_future(abandoned())
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done() and gone.exception() is None:
-            raise CallerGone("The connection was closed before the answer was there.")
+            raise CallerGone("The connection was closed before the answer was ready.")
         return await task
     finally:
         gone.cancel()
@@ -174,7 +175,7 @@ async def _unless_abandoned(
 
 
 def _is_blank(text: str) -> bool:
-    # Zero-width and control characters are no words either.
+    # Zero-width and control characters count as blank too.
     return all(character.isspace() or unicodedata.category(character) in ("Cf", "Cc") for character in text)
 
 

@@ -1,4 +1,4 @@
-"""What the model said: engine, rule of the choice, and what was wrong with the answer."""
+"""Columns for the engine, who chose the tool, and the problems of the answer, for each decision."""
 
 from collections.abc import Sequence
 

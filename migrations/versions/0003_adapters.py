@@ -1,4 +1,4 @@
-"""Adapters: versions, who is served which, operations, audit; replicas; which adapter a call was meant for."""
+"""Tables of adapters, their assignment, operations, audit log and replicas; a column for a decision's adapter."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Calls found by the adapter that they were meant for: a canary's latest are looked at every other second."""
+"""Index of decisions by adapter and time, which the check of a canary's error rate uses every two seconds."""
 
 from collections.abc import Sequence
 

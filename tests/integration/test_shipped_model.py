@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.composition.model import OpenModel, open_model
-from app.composition.served_model import Served, served
+from app.composition.served_model import ServedModel, select_model
 from app.composition.settings import Settings
 from app.errors import SetupError
 from tests.conftest import running, settings_for
@@ -76,11 +76,11 @@ def test_it_answers_from_tools_of_the_callers_own(client: httpx.Client, user: st
 
 def test_what_is_recommended_holds_for_the_shipped_model_until_settings_say_otherwise(tmp_path: Path) -> None:
     models = shipped_models(tmp_path, adapter="sft", decision="fused", fusion_weight=0.25, parameters="rules")
-    of: dict[str, Served] = {
-        "default": served(Settings(), models),
-        "set": served(Settings(decision="model", fusion_weight=0.0, parameters="model"), models),
-        "base": served(Settings(model=str(models / "small" / "base")), models),
-        "own": served(Settings(adapter=str(models / "small" / "dpo")), models),
+    of: dict[str, ServedModel] = {
+        "default": select_model(Settings(), models),
+        "set": select_model(Settings(decision="model", fusion_weight=0.0, parameters="model"), models),
+        "base": select_model(Settings(model=str(models / "small" / "base")), models),
+        "own": select_model(Settings(adapter=str(models / "small" / "dpo")), models),
     }
     told = {
         name: (each.adapter, str(each.decision), each.fusion_weight, str(each.parameters)) for name, each in of.items()
@@ -91,7 +91,7 @@ def test_what_is_recommended_holds_for_the_shipped_model_until_settings_say_othe
         "base": (None, "model", 0.5, "model"),
         "own": ("dpo", "model", 0.5, "model"),
     }
-    assert {(each.prompt_format.name, each.prompt_tokens) for each in of.values()} == {("terse-1", BUDGET)}
+    assert {(each.prompt_format.name, each.prompt_budget) for each in of.values()} == {("terse-1", BUDGET)}
 
 
 def test_the_format_and_the_budget_are_the_adapters_else_the_models_else_the_default(
@@ -103,12 +103,12 @@ def test_the_format_and_the_budget_are_the_adapters_else_the_models_else_the_def
     base = str(small / "base")
 
     def of(**given: Any) -> tuple[str, int]:
-        found = served(Settings(**given))
-        return found.prompt_format.name, found.prompt_tokens
+        found = select_model(Settings(**given))
+        return found.prompt_format.name, found.prompt_budget
 
     assert of(model=base, adapter=str(small / "dpo")) == ("brief-1", BUDGET)
     assert of(model=base, adapter=str(small / "sft")) == ("terse-1", BUDGET)
-    assert of(model=base, adapter=str(small / "sft"), prompt_format="labelled-1", prompt_tokens=800) == (
+    assert of(model=base, adapter=str(small / "sft"), prompt_format="labelled-1", prompt_budget=800) == (
         "labelled-1",
         800,
     )
@@ -123,14 +123,14 @@ def test_the_format_and_the_budget_are_the_adapters_else_the_models_else_the_def
 def test_another_format_than_it_was_trained_on_is_refused(models: Path, given: dict[str, str]) -> None:
     paths: dict[str, Any] = {name: str(models / "small" / value) for name, value in given.items()}
     with pytest.raises(SetupError, match="trained on terse-1"):
-        served(Settings(prompt_format="hinted-1", **paths), models)
-    assert served(Settings(prompt_format="terse-1", **paths), models).prompt_format.matched
+        select_model(Settings(prompt_format="hinted-1", **paths), models)
+    assert select_model(Settings(prompt_format="terse-1", **paths), models).prompt_format.matched
 
 
 def test_an_adapter_of_another_base_is_refused(models: Path, tmp_path: Path) -> None:
     other = tiny_model(tmp_path / "other", seed=7)
     with pytest.raises(SetupError, match="other weights"):
-        served(Settings(model=str(other), adapter=str(models / "small" / "dpo")), models)
+        select_model(Settings(model=str(other), adapter=str(models / "small" / "dpo")), models)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ async def test_a_model_that_was_asked_for_and_cannot_be_loaded_is_an_error(model
     (broken / "small" / "base" / "model.safetensors").write_bytes(b"nothing")
     base = str(broken / "small" / "base")
     assert (await opened(broken)).fault
-    for given in ({"model": base}, {"adapter": str(broken / "small" / "dpo")}, {"prompt_tokens": 1_000}):
+    for given in ({"model": base}, {"adapter": str(broken / "small" / "dpo")}, {"prompt_budget": 1_000}):
         with pytest.raises(SetupError):
             await opened(broken, **given)
 
@@ -210,7 +210,7 @@ def test_where_the_rules_fill_the_parameters_the_model_chooses_the_tool(
 
 def test_the_model_that_ships_answers_as_its_evaluation_says(postgres: str, tmp_path: Path, user: str) -> None:
     evaluated = load_system("small-shipped")
-    recommended = served(Settings())
+    recommended = select_model(Settings())
     assert isinstance(evaluated, ModelConfig)
     assert recommended.adapter_directory is not None
     assert evaluated.adapter is not None

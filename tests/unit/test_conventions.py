@@ -24,6 +24,19 @@ def test_the_example_environment_names_every_setting_with_its_default() -> None:
     assert Settings.model_validate(given) == Settings.model_validate({})
 
 
+def comments() -> dict[str, str]:
+    """By setting, the text above it in the example environment."""
+    text = (ROOT / ".env.example").read_text("utf-8")
+    blocks = re.findall(r"((?:^# .+\n)+)^(PETOOL_\w+)=", text, re.MULTILINE)
+    return {name: " ".join(block.replace("\n# ", " ").removeprefix("# ").split()) for block, name in blocks}
+
+
+def test_the_example_environment_describes_every_setting_as_the_code_does() -> None:
+    described = {f"PETOOL_{name.upper()}": field.description or "" for name, field in Settings.model_fields.items()}
+    assert comments() == {name: " ".join(text.split()) for name, text in described.items()}
+    assert all(described.values())
+
+
 def test_the_compose_file_is_valid_and_has_every_part() -> None:
     compose = ComposeSpecification.model_validate(yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8")))
     assert compose.services is not None

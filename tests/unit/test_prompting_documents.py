@@ -10,7 +10,7 @@ from app.domain import Json, Parameter, Tool
 from app.json_data.tool_names import alias
 from app.prompting.documents import Detail, DocumentWriter
 from app.prompting.formats import FORMATS, Listing, format_named
-from app.prompting.segments import SegmentEncoder
+from app.prompting.text import SegmentEncoder
 from tests.support.prompting_cases import FORECAST, parameters_of, tool
 from tests.support.prompting_models import tokenizer_of
 
@@ -176,7 +176,7 @@ def test_tools_given_inline_are_not_held_without_bound() -> None:
     for each in given:
         one.segment(each, Detail.FULL)
     newest = given[-1]
-    assert one.kept(newest, Detail.FULL) is not None
+    assert one.cached(newest, Detail.FULL) is not None
     del given, each
     assert 1 < sum(each() is not None for each in held) < 70
 
@@ -184,7 +184,7 @@ def test_tools_given_inline_are_not_held_without_bound() -> None:
 def test_a_tool_too_large_to_be_held_is_written_each_time() -> None:
     one, huge = writer("labelled-1"), tool("A.b.c", response="y" * 70_000_000)
     assert one.segment(huge, Detail.FULL) == one.segment(huge, Detail.FULL)
-    assert one.kept(huge, Detail.FULL) is None
+    assert one.cached(huge, Detail.FULL) is None
 
 
 @formats

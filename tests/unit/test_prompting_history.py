@@ -10,9 +10,9 @@ import pytest
 from app.domain import Candidate, HistorySetting, Interaction, Json, Rating, ToolCall
 from app.prompting.builder import PromptBuilder
 from app.prompting.formats import FORMATS, Listing, format_named
-from app.prompting.history import TTL, Histories, InteractionWriter
+from app.prompting.history import TTL, HistoryCache, InteractionWriter
 from app.prompting.prompt import Prompt
-from app.prompting.segments import Segment, SegmentEncoder
+from app.prompting.text import Segment, SegmentEncoder
 from app.prompting.tokenizer import PromptTokenizer
 from tests.support.prompting_cases import FORECAST, START, Read, builder, candidate, interaction, read, tool
 from tests.support.prompting_models import KINDS, tokenizer_of
@@ -210,18 +210,18 @@ def test_users_texts_leave_the_memory_after_an_hour_however_often_they_are_used(
     now = [0.0]
     encoder = SegmentEncoder(tokenizer_of("tiny"), 1 << 20, ttl=TTL, timer=lambda: now[0])
     writer = InteractionWriter(encoder, format_named("labelled-1"), 500)
-    histories = Histories(writer, 0, timer=lambda: now[0])
+    histories = HistoryCache(writer, 0, timer=lambda: now[0])
     erased = (interaction(1),)
-    history = histories.of(erased)
-    held = weakref.ref(history), weakref.ref(encoder.one("An erased user's text.").ids)
-    assert histories.of(erased) is history
+    history = histories.get(erased)
+    held = weakref.ref(history), weakref.ref(encoder.encode("An erased user's text.").ids)
+    assert histories.get(erased) is history
     del history
     for now[0] in (TTL - 2.0, TTL - 1.0):
-        assert histories.of(erased) is held[0]()
-        assert encoder.one("An erased user's text.").ids is held[1]()
+        assert histories.get(erased) is held[0]()
+        assert encoder.encode("An erased user's text.").ids is held[1]()
     now[0] = TTL + 1.0
-    assert histories.kept(()) is None  # somebody else's call
-    encoder.one("Another text.")
+    assert histories.cached(()) is None  # somebody else's call
+    encoder.encode("Another text.")
     assert [each() for each in held] == [None, None]
 
 
@@ -231,10 +231,10 @@ def test_an_instruction_is_kept_only_with_users_texts() -> None:
 
     def note(texts: Sequence[str]) -> list[Segment]:
         lasting.extend(texts)
-        return SegmentEncoder.many(built._encoder, texts)
+        return SegmentEncoder.encode_all(built._encoder, texts)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(built._encoder, "many", note)
+        patch.setattr(built._encoder, "encode_all", note)
         built.build("A secret question?", RATED, (interaction(1, "A.b.c", note="a secret"),), CANDIDATES)
     assert lasting
     assert not [text for text in lasting if "secret" in text or "town 1" in text]

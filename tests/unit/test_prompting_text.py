@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain import Json
-from app.prompting.text import cut, json_text, shortened
+from app.prompting.text import cut, json_text, shorten
 
 ANY: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -45,9 +45,9 @@ def test_a_text_is_cut_to_its_limit_with_an_ellipsis() -> None:
 def test_what_is_within_the_limits_is_not_changed_and_what_is_not_gets_shorter(
     value: Json, characters: int, items: int, depth: int
 ) -> None:
-    short = shortened(value, characters=characters, items=items, depth=depth)
+    short = shorten(value, characters=characters, items=items, depth=depth)
     assert len(json_text(short)) <= max(len(json_text(value)), 1_000 * characters * (items + 1) ** (depth + 1))
-    assert shortened(value, characters=10_000, items=10_000, depth=100) == value
+    assert shorten(value, characters=10_000, items=10_000, depth=100) == value
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_what_is_within_the_limits_is_not_changed_and_what_is_not_gets_shorter(
     ],
 )
 def test_values_are_shortened(value: Json, short: Json) -> None:
-    assert shortened(value, characters=4, items=2, depth=2) == short
+    assert shorten(value, characters=4, items=2, depth=2) == short
 
 
 def test_an_integer_that_python_would_not_print_is_left_out() -> None:
-    assert shortened({"a": 10**5_000}, characters=4, items=2, depth=2) == {"a": "…"}
+    assert shorten({"a": 10**5_000}, characters=4, items=2, depth=2) == {"a": "…"}

@@ -201,7 +201,7 @@ def write(directory: Path, **files: Json) -> Path:
 BROKEN: dict[str, tuple[dict[str, Json], str]] = {
     "no JSON": ({"tokenizer__json": "{"}, "is not JSON"),
     "no object": ({"tokenizer__json": []}, "is not a JSON object"),
-    "no tokenizer": ({"tokenizer__json": {"version": "1.0"}}, "makes no tokenizer"),
+    "no tokenizer": ({"tokenizer__json": {"version": "1.0"}}, "tokenizer.json is not valid"),
     "no template": ({"chat_template__jinja": "{% if %}"}, "not valid Jinja"),
     "silent template": ({"chat_template__jinja": "hello"}, "does not print"),
     "refusing template": ({"chat_template__jinja": "{{ raise_exception('never') }}"}, "never"),

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from app.domain import HistorySetting, Interaction, Json, Rating, Tool, ToolCall
 from app.errors import SetupError
 from app.json_data.tools import tool_from_json, tool_to_json
-from app.prompting.text import json_text, without_surrogates
+from app.prompting.text import json_text, replace_surrogates
 from training.data.dataset import Dataset
 from training.data.records import Instance, Part
 
@@ -119,7 +119,7 @@ def _instance_row(instance: Instance) -> dict[str, Json]:
     return {
         **instance.to_json(),
         "history": [_interaction_row(each) for each in instance.history],
-        "instruction": without_surrogates(instance.instruction),
+        "instruction": replace_surrogates(instance.instruction),
         "answer": _call_row(instance.answer),
         "asked_at": _time(instance.asked_at),
     }
@@ -142,7 +142,7 @@ def _instance(row: Mapping[str, Json]) -> Instance:
 
 def _interaction_row(interaction: Interaction) -> dict[str, Json]:
     return {
-        "instruction": without_surrogates(interaction.instruction),
+        "instruction": replace_surrogates(interaction.instruction),
         **_call_row(interaction.tool_call),
         "rating": interaction.rating.value if interaction.rating is not None else None,
         "occurred_at": _time(interaction.occurred_at),

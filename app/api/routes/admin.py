@@ -13,22 +13,28 @@ from app.api.state import AdaptersDep
 router = APIRouter(prefix="/admin", tags=["adapters"], route_class=StrictRoute, dependencies=[Admin])
 
 
-@router.get("/status", summary="What each replica and engine serves", responses=responses(401, 403, 409, 503))
+@router.get("/status", summary="Show what each replica and engine serves", responses=responses(401, 403, 409, 503))
 async def status(adapters: AdaptersDep) -> StatusModel:
     return StatusModel.of(await adapters.status.status())
 
 
-@router.get("/operations", summary="The latest operations", responses=responses(401, 403, 409, 422, 503))
+@router.get(
+    "/operations", summary="List the latest operations on adapters", responses=responses(401, 403, 409, 422, 503)
+)
 async def operations(adapters: AdaptersDep, limit: Limit = 20) -> OperationList:
     return OperationList(items=[OperationModel.of(found) for found in await adapters.operations.latest(limit)])
 
 
-@router.get("/operations/{operation}", summary="One operation", responses=responses(401, 403, 404, 409, 422, 503))
+@router.get(
+    "/operations/{operation}",
+    summary="Show one operation on an adapter",
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
 async def operation(operation: UUID, adapters: AdaptersDep) -> OperationModel:
     return OperationModel.of(await adapters.operations.find(operation))
 
 
-@router.get("/audit", summary="Who did what when with adapters", responses=responses(401, 403, 409, 422, 503))
+@router.get("/audit", summary="List the audit log of adapters", responses=responses(401, 403, 409, 422, 503))
 async def audit(adapters: AdaptersDep, limit: Limit = 50, cursor: Cursor = None) -> EventPage:
     before = int(cursors.decode(cursor, int)[0]) if cursor else None
     events = await adapters.registry.events(before=before, limit=limit + 1)

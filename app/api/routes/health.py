@@ -15,16 +15,18 @@ class Health(Model):
 class Readiness(Health):
     tools: int
     catalogue_revision: int
-    engine: str = Field(description="The language model's: ready, unavailable (calls are degraded) or none.")
+    engine: str = Field(
+        description="State of the language model's engine: ready, unavailable (calls are degraded) or none."
+    )
     engine_detail: str | None = Field(None, description="Why the shipped model could not be loaded at the start.")
 
 
-@router.get("/healthz", summary="Is the process alive?")
+@router.get("/healthz", summary="Liveness: the process runs")
 async def healthz() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", summary="Can it answer?", responses=responses(503))
+@router.get("/readyz", summary="Readiness: this replica can answer", responses=responses(503))
 async def readyz(services: ServicesDep) -> Readiness:
     tools, revision = await services.health.check()
     engine = await services.health.engine()
@@ -39,7 +41,7 @@ async def readyz(services: ServicesDep) -> Readiness:
 
 @router.get(
     "/metrics",
-    summary="Prometheus metrics",
+    summary="Metrics for Prometheus",
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )

@@ -33,13 +33,15 @@ router = APIRouter(tags=["tool calls"], route_class=IdempotentRoute, dependencie
 
 @router.post(
     "/users/{user_id}/tool-call",
-    summary="The one call this user would want",
+    summary="Choose the tool and fill in its parameters",
     responses=responses(400, 401, 409, 413, 415, 422, 429, 502, 503),
 )
 async def tool_call(
     user_id: UserId, request: ToolCallRequest, services: ServicesDep, http: Request
 ) -> ToolCallResponse:
-    """Of the tools that can do what the instruction asks, the one that fits the user's history, parameters filled."""
+    """Chooses, among the tools that can do what the instruction asks, the one that this user prefers by their history,
+    and fills in its parameters.
+    """
     decision = await services.tool_calls.call(
         CallRequest(
             user_id=user_id,
@@ -61,11 +63,13 @@ async def tool_call(
 
 @router.post(
     "/feedback",
-    summary="What the user thought of a call",
+    summary="Rate or correct a call",
     responses=responses(400, 401, 404, 409, 413, 422, 503),
 )
 async def feedback(request: FeedbackRequest, services: ServicesDep) -> FeedbackResponse:
-    """Idempotent; the latest wins. The rated call is in the user's history at once."""
+    """Stores the rating, and the corrected call if there is one, and adds both to the user's history at once. Sent
+    again for the same call, it replaces what was stored.
+    """
     corrected = request.corrected_tool_call
     receipt = await services.feedback.put(
         request.call_id,
@@ -78,7 +82,7 @@ async def feedback(request: FeedbackRequest, services: ServicesDep) -> FeedbackR
 
 
 def _response(decision: Decision, dry_run: bool) -> ToolCallResponse:
-    # Built without validation: every value comes from our own typed objects.
+    # Built without validation, to save time: every value comes from typed objects.
     return ToolCallResponse.model_construct(
         call_id=decision.call_id,
         user_id=decision.user_id,

@@ -29,7 +29,7 @@ ToolName = Annotated[
         min_length=1,
         max_length=512,
         pattern=NO_NUL,
-        description="The tool's full name, URL-encoded; it may hold slashes.",
+        description="Full name of the tool, URL-encoded. Slashes in it are allowed.",
     ),
 ]
 
@@ -41,7 +41,9 @@ ToolName = Annotated[
     responses=responses(400, 401, 403, 413, 422, 503),
 )
 async def import_tools(request: ImportRequest, services: ServicesDep) -> ImportResponse:
-    """Upserts by name. Each document that cannot be imported is listed with its reason; the others are imported."""
+    """Adds new tools, and replaces tools of the same name. Each document that cannot be imported is listed with the
+    reason; the others are imported.
+    """
     report = await services.catalogue.import_documents(request.format, request.documents)
     return ImportResponse(
         imported=report.imported,
@@ -71,7 +73,7 @@ async def list_tools(
 @router.get("/search", dependencies=[Client], summary="Find tools by what they do", responses=responses(401, 422, 503))
 async def search_tools(
     services: ServicesDep,
-    q: Annotated[str, Query(min_length=1, max_length=8000, description="An instruction or a few words.")],
+    q: Annotated[str, Query(min_length=1, max_length=8000, description="Instruction or a few words to search for.")],
     limit: Limit = 10,
 ) -> SearchResponse:
     found = await services.catalogue.search(q, limit)
@@ -89,7 +91,9 @@ async def search_tools(
     )
 
 
-@router.get("/{tool_name:path}", dependencies=[Client], summary="One tool", responses=responses(401, 404, 422, 503))
+@router.get(
+    "/{tool_name:path}", dependencies=[Client], summary="Show one tool", responses=responses(401, 404, 422, 503)
+)
 async def get_tool(tool_name: ToolName, services: ServicesDep) -> ToolModel:
     return _tool(await services.catalogue.get(tool_name))
 

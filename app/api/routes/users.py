@@ -33,7 +33,7 @@ _interaction = TypeAdapter(InteractionInput)
 
 @router.post("/history", summary="Import interactions", responses=responses(400, 401, 409, 413, 422, 503))
 async def add_history(user_id: UserId, request: HistoryRequest, services: ServicesDep) -> HistoryResponse:
-    """Each interaction is judged by itself: those that cannot be taken are listed, the others are stored."""
+    """Checks each interaction by itself: invalid ones are listed with their reason, the others are stored."""
     now = datetime.now(UTC)
     readable: dict[int, Interaction] = {}
     refused: list[histories.ItemReport] = []
@@ -56,10 +56,10 @@ def _why_unreadable(item: Any) -> str:
         _interaction.validate_python(item)
     except ValidationError as error:
         return explain(error.errors())
-    return "not an interaction"
+    return "this is not an interaction: give an object with instruction and tool_call"
 
 
-@router.get("/history", summary="A user's interactions", responses=responses(401, 404, 422, 503))
+@router.get("/history", summary="List a user's interactions", responses=responses(401, 404, 422, 503))
 async def get_history(user_id: UserId, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> HistoryPage:
     items = await services.histories.page(user_id, after=_position(cursor), limit=limit + 1)
     last = items[limit - 1] if len(items) > limit else None
@@ -76,13 +76,15 @@ def _position(cursor: str | None) -> TimelinePosition | None:
     try:
         return TimelinePosition(datetime.fromisoformat(str(when)).astimezone(UTC), int(interaction_id))
     except (ValueError, OverflowError):
-        raise InvalidRequest("This cursor was not made by this service; take next_cursor as it came.") from None
+        raise InvalidRequest(
+            "This cursor was not made by this service; send next_cursor unchanged, or leave it out."
+        ) from None
 
 
 @router.delete(
     "/history/{interaction_id}",
     status_code=204,
-    summary="Forget one interaction",
+    summary="Delete one interaction",
     responses=responses(401, 404, 422, 503),
 )
 async def delete_interaction(
@@ -93,21 +95,21 @@ async def delete_interaction(
 
 @router.delete("", summary="Erase a user", responses=responses(401, 404, 422, 503))
 async def erase_user(user_id: UserId, services: ServicesDep) -> ErasureResponse:
-    """Deletes everything stored of the user, and says how much of what."""
+    """Deletes everything stored about the user. The response has the number of deleted rows by kind."""
     return ErasureResponse(user_id=user_id, erased=await services.histories.erase(user_id))
 
 
 @router.get(
     "/export",
-    summary="Everything stored of a user",
+    summary="Export everything stored about a user",
     response_class=StreamingResponse,
     responses=responses(401, 404, 422, 503)
     | {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
 )
 async def export_user(user_id: UserId, services: ServicesDep) -> StreamingResponse:
-    """One JSON object a line: `{"kind": "user" | "interaction" | "call", …}`."""
+    """Everything stored about the user, as one JSON object a line: `{"kind": "user" | "interaction" | "call", …}`."""
     pieces = services.histories.export(user_id)
-    # The first piece is read before the answer begins, so that an unknown user is a 404.
+    # The first piece is read before the response begins, so that an unknown user gets status 404.
     first = await anext(pieces)
     return StreamingResponse(_lines(first, pieces), media_type="application/x-ndjson")
 
@@ -122,5 +124,5 @@ async def _lines(
 
 def _line(kind: str, value: Json | Interaction) -> bytes:
     content = InteractionModel.of(value).model_dump() if isinstance(value, Interaction) else value
-    # As the other answers are written: integers of any size, times with a Z.
+    # By pydantic, as other responses: integers of any size, times with a Z.
     return to_json({"kind": kind, **content}) + b"\n"

@@ -1,4 +1,4 @@
-"""Types that several requests and answers share."""
+"""Types that several requests and responses share."""
 
 import re
 from typing import Annotated, Any
@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-# Anything a front end calls its users, but not what a log or a database cannot hold.
-# No slash either: in a path it would end the id, encoded or not.
+# Any name that a front end may give its users, without control characters, which logs and the database refuse, and
+# without a slash, which would end the id in a path, encoded or not.
 _VISIBLE = r"^[^\x00-\x1f\x7f/]+$"
-# PostgreSQL's text holds any character but this one.
+# The only character that PostgreSQL's type `text` cannot hold.
 NO_NUL = r"^[^\x00]*$"
 
 _MAX_USER_ID = 200
@@ -25,19 +25,19 @@ UserId = Annotated[
         min_length=1,
         max_length=_MAX_USER_ID,
         pattern=_VISIBLE,
-        description="The front end's own id of the user. An id not seen before is a new user.",
+        description="Id of the user, as the front end names them. A call or import for an unknown id creates the user.",
         examples=["ada"],
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=200, description="At most this many items.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items in the response.")]
 Cursor = Annotated[
     str | None,
-    Query(max_length=200, description="`next_cursor` of the page before; none for the first page."),
+    Query(max_length=200, description="`next_cursor` of the previous page. Leave it out for the first page."),
 ]
 
 
 class Model(BaseModel):
-    """Unknown fields are errors: a misspelt option must not be ignored."""
+    """Base of requests and responses. Unknown fields are errors, so that a misspelt option is not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,7 +48,7 @@ class ToolCallModel(Model):
 
 
 class Problem(BaseModel):
-    """RFC 9457. `type` is stable; `detail` is for people; further members depend on the type."""
+    """An error as RFC 9457 has it. `type` is stable; `detail` is for people; other members depend on the type."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -12,38 +12,43 @@ MAX_CANDIDATES = 50
 
 class ToolCallRequest(Model):
     instruction: str = Field(
-        description="What the user asks for, in their words.",
+        description="Request of the user, in their own words.",
         examples=["What will the weather be in Lisbon for the next 3 days?"],
     )
     history_setting: HistorySetting = Field(
-        HistorySetting.AUTO, description="How the user's history is to be read (docs/ranking.md)."
+        HistorySetting.AUTO,
+        description="How to read the user's history (docs/ranking.md). `auto` chooses by what it holds.",
     )
     candidates: list[Annotated[str, Field(max_length=512)]] | None = Field(
         None,
         min_length=1,
         max_length=MAX_CANDIDATES,
-        description="Names of catalogue tools; only these are considered.",
+        description="Names of the catalogue's tools to choose among. Without it, tools are retrieved.",
     )
     tools: list[dict[str, Any]] | None = Field(
         None,
         min_length=1,
         max_length=MAX_CANDIDATES,
-        description="OpenAI tool definitions of the caller's own; only these are considered.",
+        description="OpenAI tool definitions of the caller to choose among, in place of the catalogue's.",
     )
-    n_candidates: int = Field(10, ge=1, le=MAX_CANDIDATES, description="Candidates to decide among (the paper's N).")
+    n_candidates: int = Field(10, ge=1, le=MAX_CANDIDATES, description="Number of candidates to choose among.")
     allow_degraded: bool = Field(
         True,
-        description="Whether the ranker may answer when no model can. If not: 503 with Retry-After where none answers, "
-        "502 where its answer is not valid.",
+        description="Whether the preference ranker answers if the model cannot. If false, the status is then 503 with "
+        "Retry-After, or 502 if the model's answer is not valid.",
     )
     decision: DecisionRule | None = Field(
         None,
-        description="Who chooses the tool: the model, or it and the preference ranker together. Default: as set up.",
+        description="Who chooses the tool: `model`, or `fused`, the model and the preference ranker together. "
+        "The default is the service's setting.",
     )
     timeout_seconds: float | None = Field(
-        None, gt=0, description="How long the model may take; no longer than set up. After that the ranker answers."
+        None,
+        gt=0,
+        description="Maximum seconds to wait for the model; the service's setting limits it. After that the preference "
+        "ranker answers.",
     )
-    dry_run: bool = Field(False, description="Answer without storing anything; such a call takes no feedback.")
+    dry_run: bool = Field(False, description="Answer without storing the call. Feedback on it is not possible.")
 
     @model_validator(mode="after")
     def _one_source_of_candidates(self) -> Self:
@@ -54,10 +59,15 @@ class ToolCallRequest(Model):
 
 class CandidateModel(Model):
     tool_name: str
-    score: float = Field(description="The ranker's: relevance + weight * preference; the order of the candidates.")
-    relevance: float = Field(description="Fit to the instruction, 0 to 1; comparable within one answer.")
-    preference: float = Field(description="What the history says, -1 to 1; 0 without evidence.")
-    probability: float | None = Field(None, description="The model's, among the candidates, where the engine tells it.")
+    score: float = Field(description="relevance + weight * preference. Candidates are sorted by it.")
+    relevance: float = Field(
+        description="How well the tool fits the instruction, 0 to 1. Comparable within one response only."
+    )
+    preference: float = Field(description="How much the user's history favours the tool, -1 to 1. 0 without evidence.")
+    probability: float | None = Field(
+        None,
+        description="The model's probability of this candidate. Null if no model was asked or the engine gives none.",
+    )
 
 
 class EvidenceModel(Model):
@@ -66,13 +76,13 @@ class EvidenceModel(Model):
     instruction: str
     rating: Rating | None
     occurred_at: datetime
-    effect: float = Field(description="What it added to (or took from) the chosen tool's preference.")
-    reason: str = Field(description="same_tool, same_provider or similar_attributes.")
+    effect: float = Field(description="Amount that it added to the chosen tool's preference; negative if it took away.")
+    reason: str = Field(description="Why it counts: same_tool, same_provider or similar_attributes.")
 
 
 class OpenAIFunction(Model):
-    name: str = Field(description="OpenAI-safe alias of the tool's name; the name itself is in `tool_call`.")
-    arguments: str = Field(description="JSON text.")
+    name: str = Field(description="The tool's name in characters that OpenAI allows. The full name is in `tool_call`.")
+    arguments: str = Field(description="Parameters of the call, as JSON text.")
 
 
 class OpenAIToolCall(Model):
@@ -82,33 +92,37 @@ class OpenAIToolCall(Model):
 
 
 class PromptUsageModel(Model):
-    """Tokens by part; they add up to `total`."""
+    """Tokens of the prompt by part. The five parts add up to `total`, which is at most `budget`."""
 
     total: int
-    budget: int
-    template: int = Field(description="The model's chat template.")
-    format: int = Field(description="The task and the form of the answer.")
+    budget: int = Field(description="Maximum tokens of a prompt.")
+    template: int = Field(description="Tokens of the model's chat template.")
+    format: int = Field(description="Tokens of the task, the answer's format and the headings.")
     history: int
     candidates: int
     instruction: int
-    history_kept: int = Field(description="Interactions in the prompt.")
-    history_dropped: int = Field(description="Interactions that there was no room for.")
-    documents: str = Field(description="How much of the candidates' documents there was room for.")
+    history_kept: int = Field(description="Number of interactions in the prompt.")
+    history_dropped: int = Field(description="Number of interactions left out for lack of room.")
+    documents: str = Field(description="Detail of the candidates' documents in the prompt, from `full` to `names`.")
 
 
 class UsageModel(Model):
-    history_interactions: int = Field(description="Interactions that were taken into account.")
+    history_interactions: int = Field(description="Number of interactions taken into account.")
     retrieved_tools: int
-    prompt_tokens: int = Field(0, description="Of all the engine was asked; `fused` may ask twice.")
+    prompt_tokens: int = Field(
+        0, description="Tokens of all prompts sent for this call; a fused decision may send two."
+    )
     completion_tokens: int = 0
-    cached_tokens: int = Field(0, description="Tokens of the prompt that the engine had kept from earlier calls.")
-    candidates_dropped: int = Field(0, description="Candidates that the prompt had no room for, the least wanted.")
+    cached_tokens: int = Field(0, description="Tokens of the prompts that the engine took from its cache.")
+    candidates_dropped: int = Field(
+        0, description="Number of candidates left out of the prompt for lack of room, worst first."
+    )
     prompt: PromptUsageModel | None = None
 
 
 class AnswerProblemModel(Model):
     kind: str = Field(
-        description="The paper's error types: invalid_format, tool_hallucination, parameter_name_mismatch, "
+        description="Type of the error: invalid_format, tool_hallucination, parameter_name_mismatch, "
         "missing_value, wrong_value."
     )
     parameter: str | None
@@ -121,23 +135,23 @@ class DegradedModel(Model):
 
 
 class ToolCallResponse(Model):
-    call_id: UUID = Field(description="What feedback refers to.")
+    call_id: UUID = Field(description="Id of this call, which feedback refers to.")
     user_id: str
     tool_call: ToolCallModel
     tool_calls: list[OpenAIToolCall] = Field(description="The same call in OpenAI's form.")
     missing_parameters: list[str] = Field(
-        description="Required parameters for which neither instruction nor document gives a value."
+        description="Required parameters whose value neither the instruction nor the document gives."
     )
     candidates: list[CandidateModel] = Field(description="Best first.")
-    evidence: list[EvidenceModel] = Field(description="The interactions that moved the choice most.")
-    history_setting: HistorySetting = Field(description="The one applied; never `auto`.")
-    decided_by: str = Field(description="Who chose the tool: model, fused or ranker.")
-    engine: str | None = Field(description="The engine that was asked: vllm, local; null where there is none.")
-    model: str | None = Field(description="The adapter, or base model, that answered.")
-    problems: list[AnswerProblemModel] = Field(description="What was wrong with what the model wrote.")
+    evidence: list[EvidenceModel] = Field(description="Past interactions that influenced the choice most.")
+    history_setting: HistorySetting = Field(description="The setting that was applied; never `auto`.")
+    decided_by: str = Field(description="Who chose the tool: model, fused, or ranker (the preference ranker alone).")
+    engine: str | None = Field(description="Engine that was asked: vllm or local. Null if no model was asked.")
+    model: str | None = Field(description="Adapter or base model that answered.")
+    problems: list[AnswerProblemModel] = Field(description="Errors in the model's answer.")
     usage: UsageModel
-    timings: dict[str, float] = Field(description="Milliseconds by stage.")
-    degraded: bool = Field(description="True unless the answer is a language model's own, and valid.")
+    timings: dict[str, float] = Field(description="Milliseconds that each stage took.")
+    degraded: bool = Field(description="False if the call is the language model's own valid answer, else true.")
     degraded_reason: DegradedModel | None
     dry_run: bool
     created_at: datetime
@@ -147,7 +161,7 @@ class FeedbackRequest(Model):
     call_id: UUID
     rating: Rating
     comment: str | None = Field(None, max_length=4000)
-    corrected_tool_call: ToolCallModel | None = Field(None, description="The call that would have been right.")
+    corrected_tool_call: ToolCallModel | None = Field(None, description="Call that the user wanted instead.")
 
 
 class FeedbackResponse(Model):

@@ -11,20 +11,20 @@ class ImportRequest(Model):
     format: ToolSource
     documents: list[Any] = Field(
         min_length=1,
-        description="As they are: ToolBench/RapidAPI documents, OpenAI tools, or OpenAPI 3.x documents.",
+        description="Unchanged documents: ToolBench or RapidAPI documents, OpenAI tools, or OpenAPI 3.x documents.",
     )
 
 
 class RejectedDocument(Model):
-    index: int = Field(description="Position in `documents`.")
+    index: int = Field(description="Position in `documents`, from 0.")
     name: str
     reason: str
 
 
 class ImportResponse(Model):
-    imported: int = Field(description="New tools.")
-    updated: int = Field(description="Tools that were there before, changed or not.")
-    unchanged: int = Field(description="Those of `updated` whose document was the same already.")
+    imported: int = Field(description="Number of new tools.")
+    updated: int = Field(description="Number of tools that the catalogue had already, changed or not.")
+    unchanged: int = Field(description="Number of the updated tools whose document has not changed.")
     rejected: list[RejectedDocument]
 
 
@@ -39,7 +39,7 @@ class ToolSummary(Model):
 
 class ToolModel(ToolSummary):
     source: ToolSource
-    parameters: dict[str, Any] = Field(description="JSON Schema of the call's parameters.")
+    parameters: dict[str, Any] = Field(description="JSON Schema of the object of parameters.")
     response_schema: Any
     openai: dict[str, Any] = Field(description="The tool as an OpenAI tool definition.")
 
@@ -51,7 +51,7 @@ class ToolPage(Model):
 
 class FoundTool(Model):
     tool_name: str
-    score: float = Field(description="Fit to the query, 0 to 1; comparable within one answer.")
+    score: float = Field(description="How well the tool fits the query, 0 to 1. Comparable within one response only.")
     category: str
     provider: str
     description: str
@@ -62,4 +62,4 @@ class SearchResponse(Model):
 
 
 class ToolPatch(Model):
-    active: bool = Field(description="A tool that is not active is neither retrieved nor called; histories keep it.")
+    active: bool = Field(description="Whether the tool can be retrieved and called. Histories keep inactive tools.")

@@ -9,11 +9,11 @@ from app.domain import Interaction, Rating, ToolCall
 
 
 def _utc(value: datetime) -> datetime:
-    """A time without a zone is UTC."""
+    """The time in UTC; a time without a zone counts as UTC."""
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:
-        raise ValueError("not a time that can be told in UTC") from None
+        raise ValueError("this time cannot be converted to UTC; give a year from 1 to 9999") from None
 
 
 class InteractionInput(Model):
@@ -21,7 +21,7 @@ class InteractionInput(Model):
     tool_call: ToolCallModel
     rating: Rating | None = None
     occurred_at: Annotated[datetime, AfterValidator(_utc)] | None = Field(
-        None, description="ISO 8601; without a zone UTC; now if left out."
+        None, description="Time as ISO 8601. Without a zone it is UTC; without a value it is now."
     )
 
     def to_domain(self, now: datetime) -> Interaction:
@@ -34,7 +34,7 @@ class InteractionInput(Model):
 
 
 class HistoryRequest(Model):
-    # Anything is let through to be judged by item: one bad interaction does not refuse the others.
+    # Any JSON is accepted here and checked item by item: one invalid interaction does not reject the others.
     interactions: list[Annotated[InteractionInput | Any, Field(union_mode="left_to_right")]] = Field(
         min_length=1, max_length=10_000
     )
@@ -48,11 +48,12 @@ class ItemReport(Model):
 class HistoryResponse(Model):
     imported: int
     updated: int = Field(
-        description="Already in the history (same instruction, call and time): the rating was updated."
+        description="Number of interactions that the history had already (same instruction, call and time). "
+        "Their rating is updated."
     )
     rejected: list[ItemReport]
     warnings: list[ItemReport] = Field(
-        description="Stored all the same: calls with a value that the tool's document would not allow."
+        description="Interactions that are stored although a value violates the tool's document."
     )
 
 
@@ -62,7 +63,7 @@ class InteractionModel(Model):
     tool_call: ToolCallModel
     rating: Rating | None
     occurred_at: datetime
-    call_id: UUID | None = Field(description="The served call it comes from; null if it was imported.")
+    call_id: UUID | None = Field(description="Call that the interaction is the feedback on. Null if it was imported.")
 
     @classmethod
     def of(cls, interaction: Interaction) -> "InteractionModel":
@@ -70,7 +71,7 @@ class InteractionModel(Model):
         return cls(
             id=interaction.id,
             instruction=interaction.instruction,
-            # Stored ones were validated when they came.
+            # Already validated when it was stored.
             tool_call=ToolCallModel.model_construct(tool_name=call.tool_name, parameters=dict(call.parameters)),
             rating=interaction.rating,
             occurred_at=interaction.occurred_at,
@@ -80,7 +81,7 @@ class InteractionModel(Model):
 
 class HistoryPage(Model):
     items: list[InteractionModel] = Field(description="Newest first.")
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: str | None = Field(description="`cursor` of the next page. Null on the last page.")
 
 
 class ErasureResponse(Model):

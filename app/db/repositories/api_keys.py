@@ -38,7 +38,7 @@ class ApiKeyRepository:
         return StoredApiKey(*result.one())
 
     async def find(self, key_hash: bytes) -> StoredApiKey | None:
-        """The key with this hash, unless revoked."""
+        """The key with this hash. None if it is unknown or revoked."""
         result = await self._connection.execute(
             select(*_COLUMNS).where(ApiKeyRow.key_hash == key_hash, ApiKeyRow.revoked_at.is_(None))
         )

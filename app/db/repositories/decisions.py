@@ -18,7 +18,7 @@ from app.json_data.values import replace_unstorable
 
 @dataclass(frozen=True)
 class StoredDecision:
-    """What later requests need of a served call."""
+    """The parts of a stored decision that later requests need."""
 
     call_id: UUID
     user_row: int
@@ -29,7 +29,7 @@ class StoredDecision:
     created_at: datetime
 
 
-# Made once: putting a statement together takes longer than PostgreSQL needs to carry it out.
+# Built once: building a statement takes longer than PostgreSQL needs to execute it.
 _ADD = insert(DecisionRow)
 
 
@@ -38,7 +38,7 @@ class DecisionRepository:
         self._connection = connection
 
     async def add(self, user_row: int, decision: Decision, inline_tools: Sequence[Tool]) -> bool:
-        """False if the user is gone: erased since the call began."""
+        """Store a decision. False if the user does not exist, having been erased since the call began."""
         values = {
             "id": decision.call_id,
             "user_id": user_row,
@@ -57,7 +57,7 @@ class DecisionRepository:
             "engine": decision.engine,
             "adapter": decision.adapter,
             "asked_adapter": decision.asked_adapter,
-            # PostgreSQL's text has no NUL and no half surrogates; a model may write both.
+            # A model may write NUL and lone surrogates, which PostgreSQL cannot store.
             "raw_output": replace_unstorable(decision.raw_output),
             "problems": [[p.kind, p.parameter, p.reason] for p in decision.problems] or None,
             "catalogue_revision": decision.catalogue_revision,
@@ -68,7 +68,7 @@ class DecisionRepository:
         try:
             await self._connection.execute(_ADD, values)
         except IntegrityError as error:
-            # What the decision refers to is its user, and nothing else.
+            # The only foreign key of a decision is its user's.
             if error.orig is not None and isinstance(error.orig.__cause__, ForeignKeyViolationError):
                 return False
             raise
@@ -103,7 +103,7 @@ class DecisionRepository:
         )
 
     async def failures(self, version: str, since: datetime, excused: Sequence[str], *, latest: int) -> tuple[int, int]:
-        """Of the latest calls of users who were given to the version: how many failed, and how many there were.
+        """Number of failed calls, and of all, among the latest calls of users assigned to the version.
 
         Those with `excused` reasons do not count.
         """
@@ -123,7 +123,7 @@ class DecisionRepository:
         return int(failed), int(calls)
 
     async def served(self, version: str | None, since: datetime, excused: Sequence[str]) -> Served:
-        """How users who were given to the version fared. `excused`: degraded reasons that are no fault of it."""
+        """Statistics of the calls of users assigned to a version. `excused` are degraded reasons not caused by it."""
         of_version = DecisionRow.asked_adapter.is_not_distinct_from(version), DecisionRow.created_at >= since
         calls = await self._connection.execute(
             select(
@@ -162,7 +162,7 @@ class DecisionRepository:
         )
 
     async def export(self, user_row: int, *, after: tuple[datetime, UUID] | None, limit: int) -> list[Any]:
-        """Everything stored of the user's calls and their feedback, oldest first, as JSON objects."""
+        """The user's decisions and the feedback on them as JSON objects, oldest first."""
         query = (
             select(DecisionRow, FeedbackRow)
             .outerjoin(FeedbackRow, FeedbackRow.call_id == DecisionRow.id)
@@ -188,7 +188,7 @@ def _exported(row: Any) -> dict[str, Json]:
         "history_setting": row["history_setting"],
         "tool_call": {"tool_name": row["tool_name"], "parameters": row["parameters"]},
         "candidates": [
-            # Those of older versions have no probability.
+            # Decisions of older versions have no probability.
             dict(zip(("tool_name", "score", "relevance", "preference", "probability"), candidate, strict=False))
             for candidate in row["candidates"]
         ],

@@ -13,7 +13,7 @@ class FeedbackRepository:
         self._connection = connection
 
     async def put(self, call_id: UUID, rating: Rating, comment: str | None, corrected: ToolCall | None) -> None:
-        """The latest feedback on a call replaces the earlier."""
+        """Store feedback on a call, replacing earlier feedback on it."""
         values = {
             "rating": rating.value,
             "comment": comment,

@@ -12,7 +12,7 @@ from app.db.models import IdempotencyRow
 class StoredAnswer:
     request_hash: bytes
     status: int | None
-    """None while the first request with this key is still at work."""
+    """None while the first request with this key is in progress."""
     body: bytes | None
 
 
@@ -23,7 +23,7 @@ class IdempotencyRepository:
     async def claim(
         self, owner: str, key: str, request_hash: bytes, user_id: str | None, *, lease: timedelta
     ) -> StoredAnswer | None:
-        """Reserve the key; None if this request is the first to use it, else what is stored for it.
+        """Reserve the key. None if this request is the first to use it, else what is stored for it.
 
         `lease`: how long the reservation holds if nothing completes or releases it (the process was killed).
         """
@@ -35,7 +35,7 @@ class IdempotencyRepository:
             external_user_id=user_id,
             expires_at=expires_at,
         )
-        # An expired row is as good as none.
+        # An expired row counts as none.
         statement = statement.on_conflict_do_update(
             index_elements=[IdempotencyRow.owner, IdempotencyRow.key],
             set_={
@@ -56,7 +56,7 @@ class IdempotencyRepository:
             )
         )
         row = result.one_or_none()
-        # Released by the other request between the two statements: the caller sees it as still at work.
+        # Released by the other request between the two statements: the caller sees it as in progress.
         return StoredAnswer(*row) if row is not None else StoredAnswer(request_hash, None, None)
 
     async def complete(
@@ -69,7 +69,7 @@ class IdempotencyRepository:
         )
 
     async def release(self, owner: str, key: str) -> None:
-        """The request failed: a retry is a new attempt."""
+        """Delete the reservation of a failed request, so that a retry is carried out."""
         await self._connection.execute(
             delete(IdempotencyRow).where(IdempotencyRow.owner == owner, IdempotencyRow.key == key)
         )

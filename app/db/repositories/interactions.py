@@ -29,20 +29,20 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class TimelinePosition:
-    """Where a page of a user's history ends."""
+    """Position in a user's history, where a page ends."""
 
     occurred_at: datetime
     id: int
 
 
 def content_hash(interaction: Interaction) -> bytes:
-    """Of what happened and when, not of the rating: 32 bytes."""
+    """Hash of instruction, call and time, without the rating; 32 bytes."""
     content = [
         interaction.instruction,
         interaction.tool_call.tool_name,
         interaction.tool_call.parameters,
         interaction.occurred_at.timestamp(),
-        # A served call is an interaction of its own, whatever else happened at that instant.
+        # A served call is always a separate interaction, even if another has the same content and time.
         str(interaction.call_id or ""),
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
@@ -65,8 +65,8 @@ class InteractionRepository:
         self._connection = connection
 
     async def add(self, user_id: int, interactions: Sequence[Interaction]) -> int:
-        """Store them; one that is already there gets the new rating instead. How many were new."""
-        # Within one statement PostgreSQL updates a row once only: of equal ones the last counts.
+        """Store interactions; for one that exists, update the rating. Returns the number of new ones."""
+        # One statement may update a row only once, so the last of equal interactions counts.
         rows = {content_hash(interaction): _values(user_id, interaction) for interaction in interactions}
         new = 0
         hashes = list(rows)
@@ -83,7 +83,7 @@ class InteractionRepository:
         return new
 
     async def recent(self, user_id: int, limit: int) -> list[Interaction]:
-        """The `limit` most recent of the user, oldest first."""
+        """The user's `limit` most recent interactions, oldest first."""
         query = (
             select(*_COLUMNS)
             .where(InteractionRow.user_id == user_id)
@@ -93,7 +93,7 @@ class InteractionRepository:
         return [_interaction(row) for row in (await self._connection.execute(query)).all()[::-1]]
 
     async def page(self, user_id: int, *, after: TimelinePosition | None, limit: int) -> list[Interaction]:
-        """Newest first, those older than `after`."""
+        """The user's interactions older than `after`, newest first."""
         query = select(*_COLUMNS).where(InteractionRow.user_id == user_id)
         if after is not None:
             query = query.where(
@@ -109,7 +109,7 @@ class InteractionRepository:
         return bool(result.rowcount)
 
     async def replace_of_call(self, user_id: int, call_id: UUID, interactions: Sequence[Interaction]) -> None:
-        """What the feedback on one call put into the history gives way to what it says now."""
+        """Replace the interactions that came from feedback on one call."""
         await self._connection.execute(
             delete(InteractionRow).where(InteractionRow.user_id == user_id, InteractionRow.call_id == call_id)
         )

@@ -14,7 +14,7 @@ from app.db.models import CatalogueStateRow, ToolEmbeddingRow, ToolRow
 from app.domain import Tool
 from app.json_data.tools import document_hash, tool_from_json, tool_to_json
 
-# PostgreSQL takes 32,767 bind parameters a statement at most.
+# PostgreSQL accepts at most 32,767 bind parameters in a statement.
 _BATCH = 1000
 
 
@@ -32,7 +32,7 @@ class ToolEmbedding:
     tool_id: int
     text_hash: bytes
     vector: NDArray[np.float32]
-    """(d,)."""
+    """Array of shape (dimension,)."""
 
 
 _COLUMNS = (ToolRow.id, ToolRow.document, ToolRow.active, ToolRow.revision, ToolRow.updated_at)
@@ -47,17 +47,17 @@ class ToolRepository:
         self._connection = connection
 
     async def revision(self) -> int:
-        """The catalogue's revision: goes up with every change, and becomes visible in that order."""
+        """Revision of the catalogue. Every change increments it, and revisions become visible in order."""
         result = await self._connection.execute(select(CatalogueStateRow.revision))
         return int(result.scalar_one())
 
     async def identity(self) -> UUID:
-        """Of the database: revisions of different databases do not compare."""
+        """Random id of the database, since revisions of two databases do not compare."""
         result = await self._connection.execute(select(CatalogueStateRow.identity))
         return result.scalar_one()
 
     async def next_revision(self) -> int:
-        """Take the writers' lock until commit, and the revision that this transaction's changes get."""
+        """Lock the catalogue for other writers until commit. Returns the revision of this transaction's changes."""
         result = await self._connection.execute(
             update(CatalogueStateRow)
             .values(revision=CatalogueStateRow.revision + 1)
@@ -66,7 +66,7 @@ class ToolRepository:
         return int(result.scalar_one())
 
     async def hashes(self, names: Sequence[str]) -> dict[str, str]:
-        """Document hashes of those of `names` that are stored."""
+        """Hashes of the documents of tools, by name; unknown names are left out."""
         found: dict[str, str] = {}
         for start in range(0, len(names), _BATCH):
             result = await self._connection.execute(
@@ -76,7 +76,7 @@ class ToolRepository:
         return found
 
     async def upsert(self, tools: Sequence[Tool], revision: int) -> dict[str, int]:
-        """Insert (active) or replace by name, a deactivated one staying so; the ids by name."""
+        """Insert tools as active, or replace them by name; inactive ones stay inactive. Returns the ids by name."""
         ids: dict[str, int] = {}
         for start in range(0, len(tools), _BATCH):
             rows = [
@@ -104,7 +104,7 @@ class ToolRepository:
         return ids
 
     async def set_active(self, name: str, active: bool, revision: int) -> bool:
-        """Whether there is such a tool."""
+        """Activate or deactivate a tool. Returns False if there is no such tool."""
         result = await self._connection.execute(
             update(ToolRow)
             .where(ToolRow.name == name)
@@ -119,7 +119,7 @@ class ToolRepository:
         return _stored(row) if row is not None else None
 
     async def known(self, names: Sequence[str]) -> dict[str, Tool]:
-        """Those of `names` that the catalogue has, deactivated ones included."""
+        """Tools by name, including inactive ones; unknown names are left out."""
         found: dict[str, Tool] = {}
         for start in range(0, len(names), _BATCH):
             result = await self._connection.execute(
@@ -129,7 +129,7 @@ class ToolRepository:
         return found
 
     async def page(self, *, after: int, limit: int, category: str | None, active: bool | None) -> list[StoredTool]:
-        """In order of id, those with an id above `after`."""
+        """A page of tools with an id above `after`, in order of id."""
         query = select(*_COLUMNS).where(ToolRow.id > after).order_by(ToolRow.id).limit(limit)
         if category is not None:
             query = query.where(ToolRow.category == category)
@@ -138,7 +138,7 @@ class ToolRepository:
         return [_stored(row) for row in await self._connection.execute(query)]
 
     async def count(self) -> tuple[int, int]:
-        """Active tools, and all."""
+        """Number of active tools, and of all tools."""
         result = await self._connection.execute(
             select(func.count().filter(ToolRow.active), func.count()).select_from(ToolRow)
         )
@@ -146,12 +146,12 @@ class ToolRepository:
         return int(active), int(total)
 
     async def changed_since(self, revision: int, *, after: int = 0, limit: int = 1000) -> list[StoredTool]:
-        """Tools whose last change is newer than `revision`, in order of id, those with an id above `after`."""
+        """A page of the tools changed after `revision`, with an id above `after`, in order of id."""
         query = select(*_COLUMNS).where(ToolRow.revision > revision, ToolRow.id > after)
         return [_stored(row) for row in await self._connection.execute(query.order_by(ToolRow.id).limit(limit))]
 
     async def embeddings(self, tool_ids: Sequence[int], embedder: str) -> dict[int, ToolEmbedding]:
-        """By tool id; only of this embedder."""
+        """Vectors of tools by this embedder, by the tool's id."""
         found: dict[int, ToolEmbedding] = {}
         for start in range(0, len(tool_ids), _BATCH):
             query = select(

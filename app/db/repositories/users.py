@@ -11,7 +11,7 @@ from app.db.models import DecisionRow, FeedbackRow, IdempotencyRow, InteractionR
 @dataclass(frozen=True)
 class StoredUser:
     id: int
-    """The row's key; never leaves the service."""
+    """Id of the row, which the API never shows."""
     external_id: str
     history_version: int
     created_at: datetime
@@ -19,7 +19,7 @@ class StoredUser:
 
 _COLUMNS = (UserRow.id, UserRow.external_id, UserRow.history_version, UserRow.created_at)
 
-# Made once: putting a statement together takes longer than PostgreSQL needs to answer it.
+# Built once: building a statement takes longer than PostgreSQL needs to execute it.
 _FIND = select(*_COLUMNS).where(UserRow.external_id == bindparam("external_id"))
 
 
@@ -33,14 +33,14 @@ class UserRepository:
         return StoredUser(*row) if row is not None else None
 
     async def create(self, external_id: str) -> StoredUser:
-        """The user of that name, new if there was none; two at once get the same one."""
+        """The user of that name, created if necessary. Concurrent calls get the same user."""
         await self._connection.execute(insert(UserRow).values(external_id=external_id).on_conflict_do_nothing())
         stored = await self.find(external_id)
-        # Another request may erase the user between the two statements; then it is created again.
+        # Another request may erase the user between the two statements. Then it is created again.
         return stored if stored is not None else await self.create(external_id)
 
     async def change_history(self, user_id: int) -> bool:
-        """Take the user's lock until commit and raise the history version; False if the user is gone."""
+        """Lock the user's row until commit, and increment the history version. False if the user does not exist."""
         result = await self._connection.execute(
             update(UserRow)
             .where(UserRow.id == user_id)
@@ -50,7 +50,7 @@ class UserRepository:
         return result.one_or_none() is not None
 
     async def erase(self, user: StoredUser) -> dict[str, int]:
-        """Delete the user and all that hangs on it; how many rows of what."""
+        """Delete the user and all rows that refer to it. Returns the number of deleted rows by kind."""
         lock = select(UserRow.id).where(UserRow.id == user.id).with_for_update()
         await self._connection.execute(lock)
         interactions = await self._count(InteractionRow.user_id == user.id, InteractionRow)
@@ -61,7 +61,7 @@ class UserRepository:
         return {"interactions": interactions, "calls": decisions, "feedback": feedback}
 
     async def erase_answers(self, external_id: str) -> int:
-        """Delete the answers kept for the user's idempotency keys; how many."""
+        """Delete the responses stored for the user's idempotency keys. Returns their number."""
         result = await self._connection.execute(
             delete(IdempotencyRow).where(IdempotencyRow.external_user_id == external_id)
         )

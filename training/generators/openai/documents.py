@@ -6,7 +6,7 @@ from typing import Final
 
 from app.domain import Json, Parameter, Tool
 from app.json_data.tool_names import alias
-from app.prompting.text import cut, json_text, one_line, shortened
+from app.prompting.text import cut, json_text, one_line, shorten
 
 MAX_DOCUMENT: Final = 16_000
 """Characters of a tool's document, as far as leaving things out gets it there."""
@@ -49,7 +49,7 @@ def document(tool: Tool, room: int = MAX_DOCUMENT) -> dict[str, Json]:
 
 def values(parameters: Mapping[str, Json]) -> Json:
     """A call's parameters, as JSON that can be written."""
-    return shortened(dict(parameters), characters=400, items=40, depth=6)
+    return shorten(dict(parameters), characters=400, items=40, depth=6)
 
 
 def _document(tool: Tool, detail: _Detail) -> dict[str, Json]:
@@ -66,22 +66,22 @@ def _parameter(parameter: Parameter, detail: _Detail) -> dict[str, Json]:
     schema = parameter.schema
     written: dict[str, Json] = {
         "name": alias(parameter.name),
-        "type": shortened(schema.get("type", "any"), characters=20, items=7, depth=1),
+        "type": shorten(schema.get("type", "any"), characters=20, items=7, depth=1),
         "required": parameter.required,
     }
     if parameter.description and detail.parameter:
         written["description"] = cut(one_line(parameter.description), detail.parameter)
     if parameter.default is not None:
-        written["default"] = shortened(parameter.default, characters=200, items=20, depth=detail.depth)
+        written["default"] = shorten(parameter.default, characters=200, items=20, depth=detail.depth)
     members = schema.get("enum")
     if isinstance(members, list):
         # None that is cut: the model would write what the tool does not know.
-        written["enum"] = [shortened(each, characters=200, items=20, depth=3) for each in members[: detail.members]]
+        written["enum"] = [shorten(each, characters=200, items=20, depth=3) for each in members[: detail.members]]
     bounds = {key: schema[key] for key in _BOUNDS if key in schema}
     if bounds:
-        written |= shortened(bounds, characters=100, items=8, depth=2)
+        written |= shorten(bounds, characters=100, items=8, depth=2)
     if _has_parts(schema):
-        written["schema"] = shortened(dict(schema), characters=200, items=20, depth=detail.depth)
+        written["schema"] = shorten(dict(schema), characters=200, items=20, depth=detail.depth)
     return written
 
 

@@ -1,4 +1,4 @@
-"""The catalogue as this replica searches it: a snapshot in memory, kept current with PostgreSQL."""
+"""This replica's index of the catalogue: a snapshot in memory, refreshed from PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -20,8 +20,8 @@ from app.retrieval.tool_index import ToolIndex
 
 log = structlog.get_logger("petool")
 _PAGE = 1000
-# Any tool will do: its text shows how tools are put into words.
-_PROBE = Tool("category.provider.api", "category", "provider", "api", "description")
+# Any tool serves: the text made of it shows the wording that tools are embedded in.
+_SAMPLE_TOOL = Tool("category.provider.api", "category", "provider", "api", "description")
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class _Entry:
 
 
 _Entries = Mapping[int, _Entry]
-"""The active tools by id."""
+"""Active tools by their id in the database."""
 
 
-class LiveCatalogue:
-    """`snapshot` is replaced, never changed: whoever holds one goes on with it undisturbed.
+class CatalogueIndex:
+    """The active tools, as this replica searches them. `snapshot` is replaced as a whole and never changed.
 
-    The dense index is kept in `directory` and loaded at the start; what changed since is applied to it. A large one
-    is built anew in the background once much of it has changed.
+    The dense index is saved in `directory` and loaded at the start; changes since then are applied to it. A large
+    index is rebuilt in the background after many changes.
     """
 
     def __init__(self, database: Database, encoder: ToolEncoder, directory: Path) -> None:
@@ -53,7 +53,7 @@ class LiveCatalogue:
         self.snapshot = CatalogueSnapshot.build([], np.zeros((0, encoder.dimension), np.float32), 0)
 
     async def refresh(self) -> bool:
-        """Take over what changed since the last time; whether anything did. Concurrent calls wait."""
+        """Apply the changes since the last refresh. Returns whether there were any. Concurrent calls wait."""
         async with self._refreshing:
             async with self._database.statement() as work:
                 revision = await work.tools.revision()
@@ -61,19 +61,19 @@ class LiveCatalogue:
                     return False
                 self._identity = str(await work.tools.identity())
             entries = dict(self._entries)
-            for page in await self._changes(self.snapshot.revision):
+            for page in await self._read_changes(self.snapshot.revision):
                 await self._apply(page, entries)
-            self.snapshot = await asyncio.to_thread(self._prepare, entries, revision)
+            self.snapshot = await asyncio.to_thread(self._build_snapshot, entries, revision)
             self._entries = entries
             log.info("catalogue_refreshed", revision=revision, tools=len(entries))
             return True
 
-    def notice(self) -> None:
-        """Something says that the catalogue changed: look now, not at the next poll."""
+    def notify(self) -> None:
+        """Make `keep_current` refresh now instead of at the next poll."""
         self._changed.set()
 
-    async def follow(self, every_seconds: float) -> None:
-        """Refresh whenever noticed, and every so often anyway; until cancelled."""
+    async def keep_current(self, every_seconds: float) -> None:
+        """Refresh after each `notify`, and at least every `every_seconds`, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), every_seconds)
@@ -82,34 +82,34 @@ class LiveCatalogue:
                 await self.refresh()
                 await self._rebuild_if_due()
             except PEToolError as error:
-                # The snapshot in memory goes on answering while the database is away.
+                # Requests are answered from the snapshot in memory while the database is not reachable.
                 log.warning("catalogue_refresh_failed", reason=error.detail)
 
-    def _prepare(self, entries: _Entries, revision: int) -> CatalogueSnapshot:
-        """Blocking."""
+    def _build_snapshot(self, entries: _Entries, revision: int) -> CatalogueSnapshot:
+        """The snapshot of these entries. Blocks for up to seconds."""
         ids = np.array(sorted(entries), np.int64)
         vectors = _matrix([entries[key].vector for key in ids.tolist()], self._encoder.dimension)
-        index = self.snapshot.index or ToolIndex.load(self._directory, space=self._space())
+        index = self.snapshot.index or ToolIndex.load(self._directory, space=self._embedding_space())
         if index is None or index.revision > revision:
-            index = self._build(ids, vectors, revision, threads=None)
+            index = self._build_index(ids, vectors, revision, threads=None)
         else:
-            index = self._caught_up(index, entries, revision)
+            index = self._update_index(index, entries, revision)
         tools = [entries[key].tool for key in ids.tolist()]
         return CatalogueSnapshot.build(tools, vectors, revision, ids=ids, index=index)
 
-    def _build(
+    def _build_index(
         self, ids: NDArray[np.int64], vectors: NDArray[np.float32], revision: int, threads: int | None
     ) -> ToolIndex:
         index = ToolIndex.build(ids, vectors, revision, threads=threads)
         try:
-            index.save(self._directory, space=self._space())
+            index.save(self._directory, space=self._embedding_space())
         except OSError as error:
-            # It only costs the next start the time to build it.
+            # The next start has to build the index again, which only takes time.
             log.warning("index_not_saved", reason=str(error))
         return index
 
-    def _caught_up(self, index: ToolIndex, entries: _Entries, revision: int) -> ToolIndex:
-        """`index` brought to `revision`, which is that of `entries`."""
+    def _update_index(self, index: ToolIndex, entries: _Entries, revision: int) -> ToolIndex:
+        """The index with the changes up to `revision`, the revision of `entries`."""
         changed = [key for key, entry in entries.items() if entry.revision > index.revision]
         vectors = _matrix([entries[key].vector for key in changed], self._encoder.dimension)
         return index.with_changes(changed, vectors, [key for key in index.ids.tolist() if key not in entries], revision)
@@ -118,17 +118,17 @@ class LiveCatalogue:
         snapshot = self.snapshot
         if snapshot.index is None or not snapshot.index.needs_rebuild:
             return
-        # One core: the others answer requests meanwhile, from the old index.
-        rebuilt = await asyncio.to_thread(self._build, snapshot.ids, snapshot.vectors, snapshot.revision, 1)
+        # On one core, so that the others answer requests from the old index meanwhile.
+        rebuilt = await asyncio.to_thread(self._build_index, snapshot.ids, snapshot.vectors, snapshot.revision, 1)
         async with self._refreshing:
-            index = self._caught_up(rebuilt, self._entries, self.snapshot.revision)
+            index = self._update_index(rebuilt, self._entries, self.snapshot.revision)
             self.snapshot = replace(self.snapshot, index=index)
 
-    def _space(self) -> str:
-        # The wording of what is embedded is part of it: another wording gives other vectors for the same tools.
-        return f"{self._identity}|{self._encoder.name}|{self._encoder.text_hash(_PROBE).hex()}"
+    def _embedding_space(self) -> str:
+        # Includes the wording of the embedded text: another wording gives other vectors for the same tools.
+        return f"{self._identity}|{self._encoder.name}|{self._encoder.text_hash(_SAMPLE_TOOL).hex()}"
 
-    async def _changes(self, since: int) -> list[list[StoredTool]]:
+    async def _read_changes(self, since: int) -> list[list[StoredTool]]:
         pages: list[list[StoredTool]] = []
         after = 0
         while True:
@@ -144,11 +144,11 @@ class LiveCatalogue:
         for stored in page:
             if not stored.active:
                 entries.pop(stored.id, None)
-        vectors = await self._vectors(active)
+        vectors = await self._load_vectors(active)
         entries.update({stored.id: _Entry(stored.tool, vectors[stored.id], stored.revision) for stored in active})
 
-    async def _vectors(self, stored: Sequence[StoredTool]) -> dict[int, NDArray[np.float32]]:
-        """From the store; computed and stored where there are none by this embedder for this text."""
+    async def _load_vectors(self, stored: Sequence[StoredTool]) -> dict[int, NDArray[np.float32]]:
+        """The tools' vectors by id, from the database; missing or outdated ones are computed and stored."""
         async with self._database.statement() as work:
             known = await work.tools.embeddings([tool.id for tool in stored], self._encoder.name)
         found: dict[int, NDArray[np.float32]] = {}
@@ -172,5 +172,5 @@ class LiveCatalogue:
 
 
 def _matrix(vectors: Sequence[NDArray[np.float32]], dimension: int) -> NDArray[np.float32]:
-    """(n, d); n may be 0."""
+    """The vectors as one array of shape (n, dimension); n may be 0."""
     return np.stack(vectors) if vectors else np.zeros((0, dimension), np.float32)
