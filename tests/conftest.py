@@ -24,10 +24,9 @@ from app.db import migrate
 from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
 from app.inference.engine import AdapterEngine
+from tests.support import rapidapi
 from tests.support.catalogue import TOOLS
 from tests.support.tiny_model import tiny_adapter, tiny_model
-
-SHARED = Path(os.environ.get("PETOOL_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "rapidapi"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,11 +37,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    if not SHARED.exists():
-        pytest.skip(f"needs the real tool documents in {SHARED}")
-    return SHARED
+@pytest.fixture(scope="session", params=rapidapi.FOLDERS, ids=rapidapi.name_of_folder)
+def documents_folder(request: pytest.FixtureRequest) -> Path:
+    """`tools.jsonl` and `queries.jsonl`: the sample, and the real ones where they are present."""
+    folder: Path = request.param
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.demo_data import load_expectations
+from tests.support.signals import interruptible
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -29,7 +30,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]
     printed = directory / "printed.txt"
     with printed.open("wb") as output:
         process = subprocess.Popen(
-            ["make", "demo", f"PORT={port}", f"DEMO_DATA={directory / 'data'}"],
+            interruptible("make", "demo", f"PORT={port}", f"DEMO_DATA={directory / 'data'}"),
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -33,6 +33,7 @@ from tests.support.adapters import engine_choosing, state_of, status, tar_of
 from tests.support.catalogue import TOOLS
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.servers import free_port, new_database
+from tests.support.signals import interruptible
 from tests.support.steps import call, feedback, ok
 from tests.support.tiny_model import tiny_adapter
 
@@ -387,9 +388,8 @@ def on_a_terminal(url: str, *arguments: str, stop: Callable[[str], bool] = lambd
     """Exit status and all that was drawn; Ctrl-C as soon as `stop` says so of what is there."""
     ours, its = pty.openpty()
     environment = {**os.environ, "PETOOL_URL": url, "TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", "adapters", *arguments], stdin=its, stdout=its, stderr=its, env=environment
-    )
+    command = interruptible(sys.executable, "-m", "app", "adapters", *arguments)
+    process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment)
     os.close(its)
     text, stopped = "", False
     try:

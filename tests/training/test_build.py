@@ -27,6 +27,7 @@ from app.domain import HistorySetting, Json, Tool
 from app.errors import SetupError
 from tests.support.catalogue import TOOLS, document
 from tests.support.fake_openai import FakeOpenAI, proper, saying
+from tests.support.signals import interruptible
 from tests.training.test_embedding import OTHER_MACHINE
 from training.cli import main
 from training.common.stages import LOCK, MANIFEST, NO_PROGRESS, only_here
@@ -104,7 +105,7 @@ class Command:
         # Not through Python, which has threads here. -B: it would take byte code that is cut short for whole.
         limit = ["sh", "-c", 'ulimit -f 40; exec "$@"', "sh"] if full else []
         self._process = subprocess.Popen(
-            [*limit, sys.executable, "-B", "-m", "training.cli", *self._arguments],
+            interruptible(*limit, sys.executable, "-B", "-m", "training.cli", *self._arguments),
             cwd=ROOT,
             env=os.environ | dict(environment or {}),
             stdout=subprocess.PIPE,
@@ -558,23 +559,26 @@ def test_pictures_of_the_report_are_there(built: Built) -> None:
 # ---------------------------------------------------------------- real documents
 
 
-def test_real_documents_become_a_benchmark_and_broken_ones_are_named(shared: Path, tmp_path: Path) -> None:
-    lines = [line for line in (shared / "tools.jsonl").read_text("utf-8").splitlines() if '"Sports"' in line][:150]
+def test_real_documents_become_a_benchmark_and_broken_ones_are_named(documents_folder: Path, tmp_path: Path) -> None:
+    every = (documents_folder / "tools.jsonl").read_text("utf-8").splitlines()
+    lines = [line for line in every if '"Sports"' in line][:150]
+    broken, rest = len(lines) * 7 // 15, len(lines) * 2 // 3
     nameless = {name: value for name, value in json.loads(lines[0]).items() if name != "api_name"}
     source = tmp_path / "tools"
     source.mkdir()
-    (source / "one.jsonl").write_text("\n".join([*lines[:70], lines[70][:-40], *lines[70:100]]), "utf-8")
-    (source / "two.jsonl").write_text("\n".join([*lines[100:], json.dumps(nameless)]), "utf-8")
+    (source / "one.jsonl").write_text("\n".join([*lines[:broken], lines[broken][:-40], *lines[broken:rest]]), "utf-8")
+    (source / "two.jsonl").write_text("\n".join([*lines[rest:], json.dumps(nameless)]), "utf-8")
     instances = {"train": 60, "test": 30, "unseen": 6}
     preferences = {"own_provider": True, "shown": [2, 5], "margin": 0.05}
     config = from_documents(source, group={"unseen": 0.2}, instances=instances, preferences=preferences)
     built = build(config, tmp_path / "out", NO_PROGRESS)
 
     dropped = {row["location"]: row for row in read_rows(built.stages["prepare"].path("dropped.jsonl"))}
-    assert dropped["one.jsonl:71"]["reason"] == "unreadable"
-    assert dropped["two.jsonl:51"]["reason"] == "not_importable"
-    assert "api_name" in dropped["two.jsonl:51"]["detail"]
-    assert built.stages["prepare"].report["documents"] == 152
+    assert dropped[f"one.jsonl:{broken + 1}"]["reason"] == "unreadable"
+    unnamed = dropped[f"two.jsonl:{len(lines) - rest + 1}"]
+    assert unnamed["reason"] == "not_importable"
+    assert "api_name" in unnamed["detail"]
+    assert built.stages["prepare"].report["documents"] == len(lines) + 2
     assert built.stages["group"].report["chosen"]["groups"] > 0
     assert built.stages["preferences"].report["users"] > 0
     found = read_dataset(built.dataset)

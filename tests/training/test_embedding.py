@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from app.retrieval.embedders.packaged import PackagedEmbedder
+from tests.support.signals import interruptible
 from training.common import embedding
 from training.common.embedding import STEPS, Vectors, embed
 
@@ -247,7 +248,7 @@ def test_ctrl_c_as_workers_start_is_not_told_by_them(tmp_path: Path) -> None:
     script = tmp_path / "interrupted.py"
     script.write_text(INTERRUPTED)
     with subprocess.Popen(
-        [sys.executable, script],
+        interruptible(sys.executable, str(script)),
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

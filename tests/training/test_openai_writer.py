@@ -33,6 +33,7 @@ from tests.support.fake_openai import (
     saying,
 )
 from tests.support.fake_vllm import Behaviour, Received, after, reply
+from tests.support.signals import interruptible
 from training.data.records import Attributes, ToolUse
 from training.generators.openai.answers import coerced, names
 from training.generators.openai.documents import MAX_DOCUMENT, document
@@ -752,7 +753,7 @@ async def start(script: str, *arguments: object) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     given = [str(each) for each in arguments]
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, *given, cwd=ROOT, stdout=pipe, stderr=pipe
+        *interruptible(sys.executable, "-c", script, *given), cwd=ROOT, stdout=pipe, stderr=pipe
     )
 
 

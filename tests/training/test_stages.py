@@ -14,6 +14,7 @@ import pytest
 
 from app.domain import Json
 from app.errors import SetupError
+from tests.support.signals import interruptible
 from training.common.stages import MANIFEST, Stage, Workspace, file_hash, read_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -252,7 +253,8 @@ INTERRUPTED = KILLED.replace("import sys, time", "import sys, time\nsys.exceptho
 
 
 def test_ctrl_c_leaves_nothing(work: Work) -> None:
-    with subprocess.Popen(python(INTERRUPTED, work.directory), cwd=ROOT, stdout=subprocess.PIPE) as process:
+    command = interruptible(*python(INTERRUPTED, work.directory))
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"half\n"
         process.send_signal(signal.SIGINT)

@@ -1,6 +1,5 @@
 """Text by template, for our own catalogue and for documents as other people write them."""
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from app.catalogue.parse import parse
 from app.catalogue.rapidapi import parse_document
 from app.domain import HistorySetting, Json, Rating, Tool
 from app.extraction.words import word_set
+from tests.support.rapidapi import read_documents
 from training.common.stages import NO_PROGRESS
 from training.data.dataset import read_rows
 from training.data.records import Attributes, ToolUse
@@ -339,9 +339,8 @@ async def test_a_tool_that_needs_a_list_or_an_object_is_refused(kind: str, defau
     assert refused.value.kind == "invalid_parameters"
 
 
-async def test_nearly_all_the_real_documents_get_a_valid_call(shared: Path) -> None:
-    lines = (shared / "tools.jsonl").read_text("utf-8").splitlines()
-    tools = [each for _, each in parse(None, [json.loads(line) for line in lines]).tools]
+async def test_nearly_all_the_real_documents_get_a_valid_call(documents_folder: Path) -> None:
+    tools = [each for _, each in parse(None, read_documents(documents_folder)).tools]
     refused = Counter[str]()
     for each in tools:
         try:

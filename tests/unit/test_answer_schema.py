@@ -23,6 +23,7 @@ from app.domain import AnswerStyle, Parameter, Tool, ToolSource
 from app.json_data import json_schemas
 from app.json_data.tool_names import alias
 from tests.support.grammars import accepts, complaints, longest, stubbornly, uniformly, written
+from tests.support.rapidapi import read_documents
 
 ROOT = Path(__file__).parents[2]
 LABELS = "ABCDEFGHIJ"
@@ -52,9 +53,8 @@ def problems_of_walks(schema: dict[str, Any], tools: Sequence[Tool], seeds: rang
             yield problem.kind, problem.reason
 
 
-def real_tools(shared: Path) -> list[Tool]:
-    lines = (shared / "tools.jsonl").read_text("utf-8").splitlines()
-    return [each for _, each in parse(ToolSource.RAPIDAPI, [json.loads(line) for line in lines]).tools]
+def real_tools(folder: Path) -> list[Tool]:
+    return [each for _, each in parse(ToolSource.RAPIDAPI, read_documents(folder)).tools]
 
 
 def demo_tools() -> list[Tool]:
@@ -375,20 +375,20 @@ def test_what_a_grammar_cannot_say_is_left_to_the_validator() -> None:
     assert [problem.kind for problem in problems] == [ProblemKind.WRONG_VALUE]
 
 
-def test_every_real_tool_has_a_grammar(shared: Path) -> None:
-    tools = real_tools(shared)
+def test_every_real_tool_has_a_grammar(documents_folder: Path) -> None:
+    tools = real_tools(documents_folder)
     assert [each.name for each in tools if complaints(answer_schema([each], ["A"], NAME))] == []
 
 
-def test_ten_real_tools_together_have_a_grammar(shared: Path) -> None:
-    every = [*real_tools(shared), *demo_tools(), *openapi_tools()]
+def test_ten_real_tools_together_have_a_grammar(documents_folder: Path) -> None:
+    every = [*real_tools(documents_folder), *demo_tools(), *openapi_tools()]
     for candidates in windows(every, 10):
         schema = answer_schema(candidates, LABELS[: len(candidates)], LABELLED)
         assert complaints(schema) == []
 
 
-def test_what_chance_writes_for_real_tools_is_a_valid_call(shared: Path) -> None:
-    tools = real_tools(shared)
+def test_what_chance_writes_for_real_tools_is_a_valid_call(documents_folder: Path) -> None:
+    tools = real_tools(documents_folder)
     open_ended = 0
     for candidates in islice(windows(tools[::7], 5), 60):
         schema = answer_schema(candidates, LABELS[: len(candidates)], LABELLED)
@@ -406,9 +406,9 @@ def test_what_chance_writes_for_our_documents_is_a_valid_call(tools: list[Tool])
         assert list(problems_of_walks(schema, [each], range(3))) == []
 
 
-def test_calls_with_the_documents_own_defaults_can_be_written(shared: Path) -> None:
+def test_calls_with_the_documents_own_defaults_can_be_written(documents_folder: Path) -> None:
     refused = []
-    for each in [*real_tools(shared)[::2], *demo_tools()[::4]]:
+    for each in [*real_tools(documents_folder)[::2], *demo_tools()[::4]]:
         given = {p.name: p.default for p in each.parameters if p.default is not None}
         required = [p for p in each.parameters if p.required and p.name not in given]
         fits = all(value_problem(p.schema, p.default) is None for p in each.parameters if p.name in given)

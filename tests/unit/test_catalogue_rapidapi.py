@@ -1,7 +1,6 @@
-"""RapidAPI documents become tools: the real ones of ../shared where it is present, and each oddity alone."""
+"""RapidAPI documents become tools: a sample, the real ones where they are present, and each oddity alone."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,9 +12,7 @@ from app.catalogue.parse import parse
 from app.catalogue.rapidapi import parse_document, parse_documents
 from app.domain import Json, Parameter, Tool, ToolSource
 from app.errors import DocumentError
-
-SHARED = Path(os.environ.get("PETOOL_SHARED", Path(__file__).parents[3] / "shared"))
-REAL = SHARED / "data" / "rapidapi" / "tools.jsonl"
+from tests.support.rapidapi import read_documents
 
 
 def document(**changes: Json) -> dict[str, Json]:
@@ -36,10 +33,8 @@ def parameter(type_: Json = "STRING", description: Json = "", default: Json = ""
 
 
 @pytest.fixture(scope="module")
-def real_documents() -> list[dict[str, Json]]:
-    if not REAL.is_file():
-        pytest.skip("the real documents are not here (PETOOL_SHARED, or ../shared beside the repository)")
-    return [json.loads(line) for line in REAL.read_text("utf-8").splitlines()]
+def real_documents(documents_folder: Path) -> list[dict[str, Json]]:
+    return read_documents(documents_folder)
 
 
 def test_every_real_document_is_imported_under_its_verbatim_name(
