@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,10 +13,10 @@ import pytest
 
 from app.answers.validation import parameter_problems
 from app.catalogue.parse import parse
-from app.demo.tour import catalogue
 from app.domain import Tool, ToolSource
-from tests.conftest import SHARED, running, settings_for
-from tests.support.demo_data import load_expectations
+from tests.conftest import running, settings_for
+from tests.support.rapidapi import FOLDERS, read_queries
+from tests.support.rapidapi import read_documents as read_folder
 from tests.support.steps import ASK, add_history, call, interaction, ok, problem
 from tests.vllm.server import VllmServer
 
@@ -25,15 +24,12 @@ CALLS, AT_ONCE = 300, 16
 
 
 def documents() -> list[Any]:
-    if not SHARED.exists():
-        return catalogue()
-    return [json.loads(line) for line in (SHARED / "tools.jsonl").read_text("utf-8").splitlines()]
+    """The real ones where they are present, else our own sample."""
+    return read_folder(FOLDERS[-1])
 
 
 def instructions() -> list[str]:
-    if SHARED.exists():
-        return [json.loads(line)["query"] for line in (SHARED / "queries.jsonl").read_text("utf-8").splitlines()]
-    return [item["instruction"] for item in load_expectations()]
+    return [str(item["query"]) for item in read_queries(FOLDERS[-1])]
 
 
 @pytest.fixture(scope="module")
